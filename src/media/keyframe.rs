@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Tells from an RTP payload whether a decoder can start there.
+
+/// Whether `payload` belongs to a frame that a decoder can start at. Audio always can.
+pub fn is_key(encoding_name: &str, payload: &[u8]) -> bool {
+    if encoding_name.eq_ignore_ascii_case("VP8") {
+        vp8(payload)
+    } else if encoding_name.eq_ignore_ascii_case("H264") {
+        h264(payload)
+    } else {
+        true
+    }
+}
+
+/// RFC 7741 section 4: the first partition's first byte has its inverse key frame bit clear.
+fn vp8(payload: &[u8]) -> bool {
+    let Some(&first) = payload.first() else {
+        return false;
+    };
+    let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
+    if !starts_frame {
+        return false;
+    }
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        let Some(&extensions) = payload.get(at) else {
+            return false;
+        };
+        at += 1;
+        if extensions & 0x80 != 0 {
+            let long = payload.get(at).is_some_and(|b| b & 0x80 != 0);
+            at += if long { 2 } else { 1 };
+        }
+        at += usize::from(extensions & 0x40 != 0);
+        at += usize::from(extensions & 0x30 != 0);
+    }
+    payload.get(at).is_some_and(|b| b & 0x01 == 0)
+}
+
+/// RFC 6184 section 5.2: an IDR slice, alone, aggregated (STAP-A) or fragmented (FU-A).
+fn h264(payload: &[u8]) -> bool {
+    const IDR: u8 = 5;
+    let Some(&first) = payload.first() else {
+        return false;
+    };
+    match first & 0x1f {
+        IDR => true,
+        28 => payload
+            .get(1)
+            .is_some_and(|fu| fu & 0x80 != 0 && fu & 0x1f == IDR),
+        24 => {
+            let mut rest = payload.get(1..).unwrap_or_default();
+            while let [high, low, nal @ ..] = rest {
+                let size = usize::from(u16::from_be_bytes([*high, *low]));
+                if nal.first().is_some_and(|b| b & 0x1f == IDR) {
+                    return true;
+                }
+                rest = nal.get(size..).unwrap_or_default();
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vp8_key_frames_are_found_behind_a_payload_descriptor() {
+        assert!(is_key("VP8", &[0x10, 0x00]));
+        assert!(!is_key("VP8", &[0x10, 0x01]));
+        assert!(is_key("VP8", &[0x90, 0x80, 0x80, 0x01, 0x00]));
+        assert!(!is_key("VP8", &[0x00, 0x00]));
+        assert!(!is_key("VP8", &[0x90, 0x80]));
+        assert!(!is_key("VP8", &[]));
+    }
+
+    #[test]
+    fn h264_idr_is_found_alone_aggregated_and_fragmented() {
+        assert!(is_key("H264", &[0x65]));
+        assert!(!is_key("H264", &[0x41]));
+        assert!(is_key("H264", &[0x7c, 0x85]));
+        assert!(!is_key("H264", &[0x7c, 0x05]));
+        assert!(is_key("H264", &[0x78, 0, 1, 0x67, 0, 2, 0x65, 0]));
+        assert!(!is_key("H264", &[0x78, 0xff, 0xff, 0x67]));
+        assert!(!is_key("H264", &[0x78, 0]));
+    }
+}

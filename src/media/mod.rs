@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What every layer says about media: codecs, RTP packets, bounded queues.
+//!
+//! Invariant: plain data and plain queues; nothing here knows GStreamer, sockets or tasks.
+
+pub mod codec;
+pub mod h264;
+pub mod keyframe;
+pub mod queue;
+pub mod rtp_packet;

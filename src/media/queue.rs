@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The bounded hand-over from the peer's tasks to a streaming thread.
+//!
+//! Invariant: pushing never blocks. A full queue drops its oldest entry and counts it; the
+//! reader may block, and [`InboundQueue::set_flushing`] always wakes it.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::rtp_packet::Inbound;
+
+/// What [`InboundQueue::pop`] came back with.
+#[derive(Debug)]
+pub enum Popped {
+    /// The oldest entry.
+    Item(Inbound),
+    /// Nothing arrived in time.
+    Timeout,
+    /// The reader was told to return.
+    Flushing,
+    /// The stream is over and everything before its end was read.
+    Ended,
+}
+
+/// One receiving stream's queue; see the module for its invariant.
+#[derive(Debug)]
+pub struct InboundQueue {
+    state: Mutex<State>,
+    changed: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<Inbound>,
+    flushing: bool,
+    ended: bool,
+    dropped: u64,
+}
+
+impl InboundQueue {
+    /// A queue that holds at most `capacity` entries.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// Adds an entry; drops the oldest when full. Ignored after [`end`](Self::end).
+    pub fn push(&self, item: Inbound) {
+        let mut state = self.lock();
+        if state.ended {
+            return;
+        }
+        if state.items.len() >= self.capacity {
+            // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
+            state.items.pop_front();
+            state.dropped += 1;
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits at most `timeout` for the oldest entry.
+    pub fn pop(&self, timeout: Duration) -> Popped {
+        let state = self.lock();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, timeout, |s| {
+                s.items.is_empty() && !s.flushing && !s.ended
+            })
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if state.flushing {
+            return Popped::Flushing;
+        }
+        match state.items.pop_front() {
+            Some(item) => Popped::Item(item),
+            None if state.ended => Popped::Ended,
+            None => Popped::Timeout,
+        }
+    }
+
+    /// No entry will follow; what is queued is still read.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Makes the reader return at once (`true`) or lets it wait again (`false`).
+    pub fn set_flushing(&self, flushing: bool) {
+        self.lock().flushing = flushing;
+        self.changed.notify_all();
+    }
+
+    /// Entries that were dropped because the reader was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Poisoned only if a reader panicked; the queue itself is never left half changed.
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn report(n: u8) -> Inbound {
+        Inbound::SenderReport(Bytes::copy_from_slice(&[n]))
+    }
+
+    fn number(popped: Popped) -> u8 {
+        match popped {
+            Popped::Item(Inbound::SenderReport(b)) => b[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_its_oldest_entry_and_counts_it() {
+        let queue = InboundQueue::new(2);
+        (0..3).for_each(|n| queue.push(report(n)));
+        assert_eq!(queue.dropped(), 1);
+        assert_eq!(number(queue.pop(Duration::ZERO)), 1);
+        assert_eq!(number(queue.pop(Duration::ZERO)), 2);
+        assert!(matches!(queue.pop(Duration::ZERO), Popped::Timeout));
+    }
+
+    #[test]
+    fn what_was_queued_before_the_end_is_still_read() {
+        let queue = InboundQueue::new(2);
+        queue.push(report(7));
+        queue.end();
+        queue.push(report(8));
+        assert_eq!(number(queue.pop(Duration::ZERO)), 7);
+        assert!(matches!(queue.pop(Duration::MAX), Popped::Ended));
+    }
+
+    #[test]
+    fn flushing_wakes_a_waiting_reader() {
+        let queue = std::sync::Arc::new(InboundQueue::new(2));
+        let reader = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.pop(Duration::MAX)
+        });
+        queue.set_flushing(true);
+        assert!(matches!(reader.join().unwrap(), Popped::Flushing));
+    }
+}
