@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The one interceptor that webrtc knows; see [the folder](super).
+//!
+//! It runs on the driver task, under webrtc's lock: nothing here waits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::{
+    Attribute, AttributedPacket, Interceptor, NackGeneratorBuilder, NackResponderBuilder, Packet,
+    RTCPFeedback, RTPHeaderExtension, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
+    StreamInfo, TaggedPacket, TwccReceiverBuilder,
+};
+use rtc::rtcp;
+use rtc::rtp;
+use rtc::sansio::Protocol;
+use rtc::sdp::extmap::TRANSPORT_CC_URI;
+use rtc::shared::TransportContext;
+use rtc::shared::error::Error;
+use rtc::shared::marshal::Marshal;
+
+use super::rtcp_tap::RtcpTap;
+use super::rtx_unwrap;
+use super::source::Source;
+use crate::media::codec::Codec;
+use crate::media::rtp_packet::{Inbound, InboundPacket};
+use crate::peer::engine::feedback;
+use crate::peer::outbound::Numbered;
+use crate::peer::shared::{Belt, Shared, lock};
+
+/// Missing packets are asked for this often, ...
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// ... this many times, ...
+const NACK_TRIES: u16 = 10;
+/// ... as far back as this.
+const NACK_LOG: u16 = 8192;
+/// Packets kept for retransmission.
+const HISTORY: u16 = 8192;
+/// Often enough that the end of a call is acknowledged soon.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// Packets that go out in one pass of the driver, so that it also reads in between.
+const BATCH: usize = 512;
+/// SSRCs that a remote may use in a call.
+const MAX_SOURCES: usize = 64;
+
+/// Where a packet belongs.
+struct Route {
+    stream: usize,
+    /// Of the codec, whether or not this is a retransmission of it.
+    payload_type: u8,
+    repair: bool,
+}
+
+/// See the module.
+pub(in crate::peer) struct MediaPath {
+    shared: Arc<Shared>,
+    inner: Box<dyn Interceptor>,
+    tap: RtcpTap,
+    routes: HashMap<u32, usize>,
+    sources: HashMap<u32, Source>,
+    primaries: Vec<Option<u32>>,
+    writes: Belt,
+    batch: Vec<Numbered>,
+    taken: usize,
+    bye_left: bool,
+}
+
+impl MediaPath {
+    pub(in crate::peer) fn new(shared: Arc<Shared>) -> Self {
+        let inner = Registry::new()
+            .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
+            .with(
+                Slot::NackGenerator,
+                NackGeneratorBuilder::new()
+                    .with_size(NACK_LOG)
+                    .with_interval(NACK_INTERVAL)
+                    .with_max_nacks_per_packet(NACK_TRIES)
+                    .build(),
+            )
+            .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+            .with(
+                Slot::ReceiverReport,
+                ReceiverReportBuilder::new().with_interval(REPORT_INTERVAL).build(),
+            )
+            .with(Slot::SenderReport, SenderReportBuilder::new().build())
+            .build();
+        Self {
+            inner: Box::new(inner),
+            tap: RtcpTap::new(shared.clone()),
+            routes: HashMap::new(),
+            sources: HashMap::new(),
+            primaries: vec![None; shared.streams.len()],
+            writes: Belt::new(),
+            batch: Vec::new(),
+            taken: 0,
+            bye_left: false,
+            shared,
+        }
+    }
+
+    fn read_rtp(&mut self, mut message: TaggedPacket, mut packet: rtp::Packet) -> Result<(), Error> {
+        let now = message.now;
+        let Some(route) = self.route(&packet.header) else { return Ok(()) };
+        let Route { stream, payload_type, repair } = route;
+        let size = packet.payload.len() as u64;
+        self.shared.count(stream, |stats| {
+            stats.packets_received += 1;
+            stats.bytes_received += size;
+            stats.retransmitted_packets_received += u64::from(repair);
+        });
+        if repair {
+            let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else { return Ok(()) };
+            if !rtx_unwrap::unwrap(&mut packet, ssrc, payload_type) {
+                return Ok(());
+            }
+        }
+        self.bind(stream, &packet.header, now);
+        if !self.note(stream, &packet.header, repair, now) {
+            return Ok(());
+        }
+        message.message.packet = Packet::Rtp(packet);
+        self.inner.handle_read(message)?;
+        self.deliver();
+        Ok(())
+    }
+
+    /// The stream a packet belongs to, its codec, and whether it is a retransmission.
+    fn route(&mut self, header: &rtp::header::Header) -> Option<Route> {
+        let payload_type = header.payload_type;
+        let stream = match self.routes.get(&header.ssrc) {
+            Some(stream) => *stream,
+            None => self.find_stream(header)?,
+        };
+        let codecs = &self.shared.streams.get(stream)?.codecs;
+        let codec = codecs.iter().find(|codec| {
+            codec.payload_type == payload_type || codec.rtx_payload_type == Some(payload_type)
+        })?;
+        let found = Route {
+            stream,
+            payload_type: codec.payload_type,
+            repair: codec.payload_type != payload_type,
+        };
+        if self.routes.len() < MAX_SOURCES {
+            self.routes.insert(header.ssrc, stream);
+        }
+        Some(found)
+    }
+
+    /// RFC 8843 section 9.2: by mid, else by what the description declared, else by payload type.
+    fn find_stream(&self, header: &rtp::header::Header) -> Option<usize> {
+        let negotiated = self.shared.negotiated.get()?;
+        let by_mid = negotiated.iter().position(|stream| {
+            stream
+                .mid_extension
+                .and_then(|id| header.get_extension(id))
+                .is_some_and(|mid| *mid == *stream.mid.as_bytes())
+        });
+        let declared = || {
+            negotiated.iter().position(|stream| {
+                stream.ssrcs.contains(&header.ssrc)
+                    || stream.rtx.iter().any(|(rtx, _)| *rtx == header.ssrc)
+            })
+        };
+        let by_type = || {
+            self.shared.streams.iter().position(|stream| {
+                stream.codecs.iter().any(|codec| {
+                    codec.payload_type == header.payload_type
+                        || codec.rtx_payload_type == Some(header.payload_type)
+                })
+            })
+        };
+        by_mid.or_else(declared).or_else(by_type)
+    }
+
+    fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
+        let negotiated = self.shared.negotiated.get()?.get(stream)?;
+        let declared = negotiated.rtx.iter().find(|(ssrc, _)| *ssrc == rtx).map(|(_, ssrc)| *ssrc);
+        declared.or_else(|| self.primaries.get(stream).copied().flatten())
+    }
+
+    /// Makes a new source known to the interceptors inside.
+    fn bind(&mut self, stream: usize, header: &rtp::header::Header, now: Instant) {
+        if self.sources.contains_key(&header.ssrc) || self.sources.len() >= MAX_SOURCES {
+            return;
+        }
+        let shared = self.shared.clone();
+        let mut codecs = shared.streams.get(stream).into_iter().flat_map(|s| &s.codecs);
+        let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
+            return;
+        };
+        let twcc = self.shared.negotiated.get().and_then(|n| n.get(stream)?.twcc_extension);
+        let info = stream_info(codec, header.ssrc, None, twcc);
+        self.inner.bind_remote_stream(&info);
+        self.sources.insert(
+            header.ssrc,
+            Source::new(codec.clock_rate, header.sequence_number, now),
+        );
+        self.routes.insert(header.ssrc, stream);
+        if let Some(primary) = self.primaries.get_mut(stream) {
+            *primary = Some(header.ssrc);
+        }
+        let rtx = self.shared.negotiated.get().and_then(|n| n.get(stream)).and_then(|stream| {
+            stream.rtx.iter().find(|(_, ssrc)| *ssrc == header.ssrc).map(|(rtx, _)| *rtx)
+        });
+        self.shared.count(stream, |stats| {
+            stats.ssrc = header.ssrc;
+            stats.rtx_ssrc = rtx.unwrap_or_default();
+        });
+        log::debug!(target: "rswebrtc::peer", "stream {stream} receives {} as {}", codec.name, header.ssrc);
+    }
+
+    /// Takes the packet into account; `false` if it came before.
+    fn note(&mut self, stream: usize, header: &rtp::header::Header, repair: bool, now: Instant) -> bool {
+        let Some(source) = self.sources.get_mut(&header.ssrc) else { return true };
+        let new = source.accept(header.sequence_number);
+        let lost = source.lost();
+        let jitter = (!repair && new).then(|| source.arrived(header.timestamp, now));
+        self.shared.count(stream, |stats| {
+            stats.packets_lost = lost;
+            stats.jitter = jitter.or(stats.jitter);
+        });
+        new
+    }
+
+    /// Hands what comes out of the interceptors inside to the streams' queues.
+    fn deliver(&mut self) {
+        while let Some(message) = self.inner.poll_read() {
+            let Packet::Rtp(packet) = message.message.packet else { continue };
+            let Some(stream) = self.routes.get(&packet.header.ssrc).copied() else { continue };
+            let rtp::Packet { mut header, payload } = packet;
+            header.padding = false;
+            // Padding only: it counted above, and that is all it is for.
+            if payload.is_empty() {
+                continue;
+            }
+            let (Ok(header), Some(queue)) = (header.marshal(), self.shared.inbound.get(stream))
+            else {
+                continue;
+            };
+            queue.push(Inbound::Rtp(InboundPacket {
+                arrival: message.now,
+                header: header.freeze(),
+                payload,
+            }));
+        }
+    }
+
+    /// Fetches what there is to send.
+    fn fill(&mut self) {
+        let now = Instant::now();
+        for binding in self.shared.outbound.take_bindings() {
+            let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
+            let info = stream_info(&binding.codec, binding.ssrc, rtx, None);
+            self.inner.bind_local_stream(&info);
+            self.shared.count(binding.stream, |stats| {
+                stats.ssrc = binding.ssrc;
+                stats.rtx_ssrc = rtx.unwrap_or_default();
+            });
+        }
+        self.fill_control(now);
+        if self.taken < BATCH {
+            let mut batch = std::mem::take(&mut self.batch);
+            let frames = self.shared.outbound.take(now, BATCH - self.taken, &mut batch);
+            frames.into_iter().for_each(|stream| self.shared.count(stream, |s| s.frames_sent += 1));
+            self.taken += batch.len();
+            for Numbered { stream, packet } in batch.drain(..) {
+                let size = packet.payload.len() as u64;
+                self.shared.count(stream, |stats| {
+                    stats.packets_sent += 1;
+                    stats.bytes_sent += size;
+                });
+                self.write(now, Packet::Rtp(packet));
+            }
+            self.batch = batch;
+        }
+        while let Some(message) = self.inner.poll_write() {
+            self.count_written(&message);
+            self.writes.push_back(message);
+        }
+    }
+
+    fn fill_control(&mut self, now: Instant) {
+        let (key_frames, probes, bye) = {
+            let mut control = lock(&self.shared.control);
+            let bye = std::mem::take(&mut control.bye);
+            (std::mem::take(&mut control.key_frames), std::mem::take(&mut control.probes), bye)
+        };
+        for stream in key_frames {
+            let declared = self.shared.negotiated.get().and_then(|n| n.get(stream)?.ssrcs.first().copied());
+            let Some(media_ssrc) = self.primaries.get(stream).copied().flatten().or(declared) else {
+                continue;
+            };
+            let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
+            let request = rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication {
+                sender_ssrc,
+                media_ssrc,
+            };
+            self.shared.count(stream, |stats| stats.pli_count += 1);
+            self.write(now, Packet::Rtcp(vec![Box::new(request)]));
+        }
+        for stream in probes {
+            if let Some(packet) = self.shared.outbound.last_packet(stream, now) {
+                self.shared.count(stream, |stats| stats.retransmitted_packets_sent += 1);
+                self.write(now, Packet::Rtp(packet));
+            }
+        }
+        if bye {
+            self.write_bye(now);
+        }
+    }
+
+    fn write_bye(&mut self, now: Instant) {
+        let streams = (0..self.shared.streams.len()).filter(|stream| self.shared.sends(*stream));
+        let sources: Vec<u32> = streams.map(|stream| self.shared.outbound.ssrcs(stream).0).collect();
+        if let Some(ssrc) = sources.first().copied() {
+            let report = rtcp::receiver_report::ReceiverReport { ssrc, ..Default::default() };
+            let goodbye = rtcp::goodbye::Goodbye { sources, ..Default::default() };
+            self.write(now, Packet::Rtcp(vec![Box::new(report), Box::new(goodbye)]));
+        }
+        self.bye_left = true;
+    }
+
+    fn write(&mut self, now: Instant, packet: Packet) {
+        let message = TaggedPacket {
+            now,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(packet),
+        };
+        if let Err(error) = self.inner.handle_write(message) {
+            log::debug!(target: "rswebrtc::peer", "not sent: {error}");
+        }
+    }
+
+    fn count_written(&mut self, message: &TaggedPacket) {
+        match &message.message.packet {
+            Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
+            Packet::Rtp(packet) if message.message.has(&Attribute::Retransmission) => {
+                if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
+                    self.shared.count(stream, |stats| stats.retransmitted_packets_sent += 1);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn stream_info(codec: &Codec, ssrc: u32, rtx: Option<u32>, twcc: Option<u8>) -> StreamInfo {
+    let wants = |name: &str| codec.feedback.iter().any(|f| f == name);
+    let twcc = twcc.filter(|_| wants("transport-cc"));
+    StreamInfo {
+        ssrc,
+        ssrc_rtx: rtx,
+        payload_type: codec.payload_type,
+        payload_type_rtx: rtx.and(codec.rtx_payload_type),
+        mime_type: format!("{}/{}", codec.kind.as_str(), codec.name),
+        clock_rate: codec.clock_rate,
+        channels: codec.channels.unwrap_or_default(),
+        sdp_fmtp_line: codec.fmtp.clone(),
+        rtp_header_extensions: twcc
+            .map(|id| RTPHeaderExtension { uri: TRANSPORT_CC_URI.to_owned(), id: id.into() })
+            .into_iter()
+            .collect(),
+        rtcp_feedback: codec
+            .feedback
+            .iter()
+            .map(|text| {
+                let (typ, parameter) = feedback(text);
+                RTCPFeedback { typ, parameter }
+            })
+            .collect(),
+        ..Default::default()
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, mut message: TaggedPacket) -> Result<(), Error> {
+        match std::mem::replace(&mut message.message.packet, Packet::Rtcp(Vec::new())) {
+            Packet::Rtp(packet) => self.read_rtp(message, packet),
+            Packet::Rtcp(packets) => {
+                self.tap.read(&packets, message.now, &self.routes, &self.primaries);
+                message.message.packet = Packet::Rtcp(packets);
+                self.inner.handle_read(message)?;
+                self.deliver();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing goes further up: our queues have it all.
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        None
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.inner.handle_write(message)
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        if self.writes.is_empty() {
+            self.fill();
+        }
+        self.writes.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.inner.handle_timeout(now)
+    }
+
+    /// The driver asks this once per pass, after it has sent what `poll_write` gave.
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        if std::mem::take(&mut self.bye_left) {
+            self.shared.bye_sent.notify_one();
+        }
+        let was_full = std::mem::take(&mut self.taken) >= BATCH;
+        if was_full && self.shared.outbound.has_frames() {
+            self.shared.nudge.wake();
+        }
+        let held = self.shared.outbound.held_until(Instant::now());
+        [self.inner.poll_timeout(), held].into_iter().flatten().min()
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.inner.close()
+    }
+}
+
+/// Streams are bound as we negotiated them, so that webrtc's own idea of them is not asked.
+impl Interceptor for MediaPath {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the remote's RTCP says about our streams and its own (RFC 3550, 4585, 5104).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rtc::rtcp::Packet;
+use rtc::rtcp::goodbye::Goodbye;
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+
+use crate::media::rtp_packet::Inbound;
+use crate::peer::PeerEvent;
+use crate::peer::shared::Shared;
+
+/// Sender reports whose time is remembered per stream, for the round-trip time.
+const REPORTS: usize = 16;
+
+/// See the module.
+pub(super) struct RtcpTap {
+    shared: Arc<Shared>,
+    reports: Vec<VecDeque<(u32, Instant)>>,
+    intra_requests: Vec<Option<u8>>,
+    gone: Vec<u32>,
+}
+
+impl RtcpTap {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            reports: vec![VecDeque::new(); shared.streams.len()],
+            intra_requests: vec![None; shared.streams.len()],
+            gone: Vec::new(),
+            shared,
+        }
+    }
+
+    /// A compound packet that came in.
+    pub(super) fn read(
+        &mut self,
+        packets: &[Box<dyn Packet>],
+        now: Instant,
+        routes: &HashMap<u32, usize>,
+        primaries: &[Option<u32>],
+    ) {
+        for packet in packets {
+            let any = packet.as_any();
+            if let Some(report) = any.downcast_ref::<ReceiverReport>() {
+                report.reports.iter().for_each(|block| self.report(block, now));
+            } else if let Some(report) = any.downcast_ref::<SenderReport>() {
+                report.reports.iter().for_each(|block| self.report(block, now));
+                self.pass_on(report.ssrc, packets, routes);
+            } else if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
+                if let Some(stream) = self.shared.outbound.stream_of(request.media_ssrc) {
+                    self.shared.count(stream, |stats| stats.pli_count += 1);
+                    self.shared.events.send(PeerEvent::KeyFrameRequest(stream));
+                }
+            } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
+                self.intra_request(request);
+            } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
+                if let Some(stream) = self.shared.outbound.stream_of(nack.media_ssrc) {
+                    self.shared.count(stream, |stats| stats.nack_count += 1);
+                }
+            } else if let Some(goodbye) = any.downcast_ref::<Goodbye>() {
+                self.goodbye(&goodbye.sources, primaries);
+            }
+        }
+    }
+
+    /// A compound packet that goes out.
+    pub(super) fn written(
+        &mut self,
+        packets: &[Box<dyn Packet>],
+        now: Instant,
+        routes: &HashMap<u32, usize>,
+    ) {
+        for packet in packets {
+            let any = packet.as_any();
+            if let Some(report) = any.downcast_ref::<SenderReport>() {
+                let stream = self.shared.outbound.stream_of(report.ssrc);
+                if let Some(reports) = stream.and_then(|stream| self.reports.get_mut(stream)) {
+                    if reports.len() >= REPORTS {
+                        reports.pop_front();
+                    }
+                    reports.push_back(((report.ntp_time >> 16) as u32, now));
+                }
+            } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>()
+                && let Some(stream) = routes.get(&nack.media_ssrc)
+            {
+                self.shared.count(*stream, |stats| stats.nack_count += 1);
+            }
+        }
+    }
+
+    /// How one of our streams arrives.
+    fn report(&mut self, block: &ReceptionReport, now: Instant) {
+        let Some(stream) = self.shared.outbound.stream_of(block.ssrc) else { return };
+        let clock_rate = self.shared.outbound.clock_rate(stream);
+        let round_trip = self.round_trip(stream, block, now);
+        self.shared.count(stream, |stats| {
+            // 24 bits, signed.
+            stats.packets_lost = i64::from((block.total_lost << 8) as i32 >> 8);
+            stats.jitter = clock_rate.map(|rate| f64::from(block.jitter) / f64::from(rate));
+            stats.round_trip_time = round_trip.or(stats.round_trip_time);
+        });
+        self.shared.outbound.acknowledge(stream, block.last_sequence_number);
+    }
+
+    fn round_trip(&self, stream: usize, block: &ReceptionReport, now: Instant) -> Option<f64> {
+        let reports = self.reports.get(stream)?;
+        let (_, sent) = reports.iter().rev().find(|(time, _)| *time == block.last_sender_report)?;
+        let held = Duration::from_secs_f64(f64::from(block.delay) / 65536.0);
+        let round_trip = now.saturating_duration_since(*sent).saturating_sub(held);
+        Some(round_trip.as_secs_f64())
+    }
+
+    fn pass_on(&self, ssrc: u32, packets: &[Box<dyn Packet>], routes: &HashMap<u32, usize>) {
+        let declared = || {
+            let negotiated = self.shared.negotiated.get()?;
+            negotiated.iter().position(|stream| stream.ssrcs.contains(&ssrc))
+        };
+        let stream = routes.get(&ssrc).copied().or_else(declared);
+        let Some(queue) = stream.and_then(|stream| self.shared.inbound.get(stream)) else { return };
+        if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
+            queue.push(Inbound::SenderReport(bytes.into()));
+        }
+    }
+
+    fn intra_request(&mut self, request: &FullIntraRequest) {
+        for entry in &request.fir {
+            let Some(stream) = self.shared.outbound.stream_of(entry.ssrc) else { continue };
+            let Some(last) = self.intra_requests.get_mut(stream) else { continue };
+            // RFC 5104 section 4.3.1.1: the same number is the same request, repeated.
+            if last.replace(entry.sequence_number) == Some(entry.sequence_number) {
+                continue;
+            }
+            self.shared.count(stream, |stats| stats.fir_count += 1);
+            self.shared.events.send(PeerEvent::KeyFrameRequest(stream));
+        }
+    }
+
+    fn goodbye(&mut self, sources: &[u32], primaries: &[Option<u32>]) {
+        let mut seen = primaries.iter().flatten().peekable();
+        if seen.peek().is_none() {
+            return;
+        }
+        for ssrc in sources {
+            if primaries.contains(&Some(*ssrc)) && !self.gone.contains(ssrc) {
+                self.gone.push(*ssrc);
+            }
+        }
+        if seen.all(|ssrc| self.gone.contains(ssrc))
+            && !self.shared.remote_left.swap(true, Ordering::AcqRel)
+        {
+            self.shared.events.send(PeerEvent::RemoteClosed);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MPL-2.0
+//! One WebRTC peer, behind a trait of our own, narrow enough to be faked in tests.
+//!
+//! Invariants: nothing outside this folder names `webrtc::` or `rtc::`; no call here blocks a
+//! thread; a peer that is dropped without [`Peer::close`] is closed by its `Drop` in the
+//! background, so neither sockets nor tasks leak.
+
+mod connection;
+mod description;
+mod engine;
+mod handler;
+mod interceptors;
+mod outbound;
+mod runtime;
+mod shared;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::media::codec::{Codec, MediaKind};
+use crate::media::queue::InboundQueue;
+use crate::media::rtp_packet::OutboundFrame;
+
+pub use connection::WebRtcPeerFactory;
+
+/// Direction of one m-line, as we write it (RFC 8829 section 4.2.2; a side never claims what it
+/// will not do).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// We send.
+    SendOnly,
+    /// We receive.
+    RecvOnly,
+    /// Nothing flows.
+    Inactive,
+}
+
+/// One m-line, in the order of the description.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// What we do on it.
+    pub direction: Direction,
+    /// Codecs in order of preference, each with the payload types to use. As answerer these are
+    /// exactly codecs of the offer (its payload types, its fmtp). Empty: reject the m-line.
+    pub codecs: Vec<Codec>,
+}
+
+/// A STUN or TURN server that the user named.
+#[derive(Clone)]
+pub struct IceServer {
+    /// `stun:host:port`, `turn:host:port?transport=udp`.
+    pub url: String,
+    /// TURN user name.
+    pub username: String,
+    /// TURN password; never logged.
+    pub credential: String,
+}
+
+/// Everything a peer needs before its first description.
+#[derive(Clone)]
+pub struct PeerConfig {
+    /// The m-lines.
+    pub streams: Vec<StreamConfig>,
+    /// Local addresses to gather from; one socket each.
+    pub addresses: Vec<IpAddr>,
+    /// Servers; none is contacted that is not listed.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// Why a peer is of no more use.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// A description that webrtc cannot apply.
+    #[error("description refused: {0}")]
+    Description(String),
+    /// No local address to use, or no socket to be had.
+    #[error("no usable local address: {0}")]
+    Socket(String),
+    /// No candidate pair worked, or the remote stopped answering.
+    #[error("no connection to the remote: {0}")]
+    Ice(String),
+    /// The DTLS handshake failed (for one, the certificate does not match its fingerprint).
+    #[error("DTLS handshake failed: {0}")]
+    Dtls(String),
+    /// The peer was closed.
+    #[error("the peer is closed")]
+    Closed,
+    /// Anything else that webrtc reports.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a peer tells.
+#[derive(Debug)]
+pub enum PeerEvent {
+    /// ICE and DTLS are up: media flows from now on.
+    Connected,
+    /// The remote asked for a key frame (PLI, RFC 4585, or FIR, RFC 5104) on stream `0`.
+    KeyFrameRequest(usize),
+    /// The remote ended DTLS, or said RTCP BYE for every stream it sends.
+    RemoteClosed,
+    /// The connection is lost or never came up; the last event.
+    Failed(PeerError),
+}
+
+/// What is known of the transport once connected.
+#[derive(Debug, Clone, Default)]
+pub struct TransportInfo {
+    /// `127.0.0.1:4000 host`
+    pub local_candidate: String,
+    /// `127.0.0.1:5000 host`
+    pub remote_candidate: String,
+    /// `client` or `server`.
+    pub dtls_role: String,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256` or similar; empty where unknown.
+    pub dtls_cipher: String,
+    /// `DTLS 1.2`
+    pub dtls_version: String,
+    /// `SRTP_AEAD_AES_128_GCM` or similar; empty where unknown.
+    pub srtp_profile: String,
+}
+
+/// Counters of one stream, named after the W3C's (webrtc-stats). Zero where it does not apply.
+#[derive(Debug, Clone, Default)]
+pub struct StreamStats {
+    /// SSRC that we send or receive; 0 until known.
+    pub ssrc: u32,
+    /// SSRC of retransmissions; 0 where there is none.
+    pub rtx_ssrc: u32,
+    pub packets_sent: u64,
+    pub bytes_sent: u64,
+    pub frames_sent: u64,
+    /// Frames dropped before sending, because the queue was full.
+    pub frames_dropped: u64,
+    pub retransmitted_packets_sent: u64,
+    pub packets_received: u64,
+    pub bytes_received: u64,
+    /// From receiver reports (sending) or from sequence numbers (receiving).
+    pub packets_lost: i64,
+    /// Packets we could not take in time.
+    pub packets_discarded: u64,
+    /// Packets that came by RTX.
+    pub retransmitted_packets_received: u64,
+    pub nack_count: u64,
+    pub pli_count: u64,
+    pub fir_count: u64,
+    /// Seconds; from the last receiver report.
+    pub round_trip_time: Option<f64>,
+    /// Seconds.
+    pub jitter: Option<f64>,
+}
+
+/// A peer connection for one call. Object-safe; the session holds `Arc<dyn Peer>`.
+#[async_trait::async_trait]
+pub trait Peer: Send + Sync {
+    /// A complete offer (all candidates inside), already applied locally.
+    async fn create_offer(&self) -> Result<String, PeerError>;
+
+    /// Applies `offer` and gives the complete answer, already applied locally.
+    async fn answer(&self, offer: String) -> Result<String, PeerError>;
+
+    /// Applies the answer to our offer.
+    async fn set_answer(&self, answer: String) -> Result<(), PeerError>;
+
+    /// A candidate that came apart from its description.
+    async fn add_candidate(
+        &self,
+        candidate: String,
+        mid: Option<String>,
+        mline_index: Option<u16>,
+    ) -> Result<(), PeerError>;
+
+    /// Fixes what stream `index` sends: its codec, with the payload types of the answer. Frames
+    /// pushed before are dropped.
+    fn set_send_codec(&self, index: usize, codec: Codec);
+
+    /// Queues a frame of stream `index`. Never blocks. Returns `false` when it was dropped:
+    /// not connected, or the queue is full (then everything up to the next key frame of that
+    /// stream goes too, is counted, and a [`PeerEvent::KeyFrameRequest`] follows).
+    fn push_frame(&self, index: usize, frame: OutboundFrame) -> bool;
+
+    /// Completes when everything pushed was handed to the network and, for every stream that
+    /// the remote sends receiver reports about, the last packet was reported as received.
+    /// The caller bounds it in time.
+    async fn drained(&self);
+
+    /// Where stream `index` delivers what it receives.
+    fn inbound(&self, index: usize) -> Option<Arc<InboundQueue>>;
+
+    /// Sends a PLI for stream `index`, at most one in 100 ms.
+    fn request_key_frame(&self, index: usize);
+
+    /// Counters of stream `index`.
+    async fn stats(&self, index: usize) -> StreamStats;
+
+    /// What the transport came to; default values before [`PeerEvent::Connected`].
+    async fn transport_info(&self) -> TransportInfo;
+
+    /// Says RTCP BYE and DTLS close_notify, then frees everything. Idempotent; takes well under
+    /// 500 ms whatever the network does.
+    async fn close(&self);
+}
+
+/// Builds peers; the session knows only this, so that tests can hand it fakes.
+#[async_trait::async_trait]
+pub trait PeerFactory: Send + Sync {
+    /// A new peer and its events. Runs inside the plugin's tokio runtime.
+    async fn create(
+        &self,
+        config: PeerConfig,
+    ) -> Result<(Arc<dyn Peer>, mpsc::Receiver<PeerEvent>), PeerError>;
+}

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The bounded send queue of a peer, and the numbering of what really leaves it.
+//!
+//! Streaming threads push, the media path (on webrtc's driver task) takes. Invariant: pushing
+//! never waits; sequence numbers are given only to packets that are taken, so that what was
+//! dropped before never looks like loss.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc::rtp;
+use tokio::sync::Notify;
+
+use super::StreamConfig;
+use super::shared::{lock, random, random_ssrcs};
+use crate::media::codec::{Codec, MediaKind};
+use crate::media::rtp_packet::OutboundFrame;
+
+/// Payload bytes that may wait: some three seconds of 20 Mbit/s.
+pub(super) const MAX_BYTES: usize = 8 << 20;
+/// Frames that may wait, whatever their size.
+pub(super) const MAX_FRAMES: usize = 2048;
+/// An unacknowledged last packet is sent again after this time, while draining.
+const TAIL_PROBE: Duration = Duration::from_millis(250);
+/// How long a drain waits for a first receiver report.
+const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
+
+/// See the module.
+pub(super) struct Outbound {
+    state: Mutex<State>,
+    /// Something was taken or acknowledged, or the queue was closed.
+    pub(super) progress: Notify,
+}
+
+struct State {
+    open: bool,
+    closed: bool,
+    hold_until: Option<Instant>,
+    frames: VecDeque<(usize, OutboundFrame)>,
+    bytes: usize,
+    emptied: Option<Instant>,
+    streams: Vec<SendStream>,
+}
+
+struct SendStream {
+    kind: MediaKind,
+    ssrc: u32,
+    rtx_ssrc: u32,
+    codec: Option<Codec>,
+    unbound: bool,
+    mid: Option<(u8, Bytes)>,
+    next: u32,
+    skipping: bool,
+    last: Option<(rtp::Packet, Instant)>,
+    acknowledged: Option<u32>,
+}
+
+/// What became of a pushed frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is queued; wake the driver.
+    Queued,
+    /// Nothing can be sent yet, or any more.
+    Refused,
+    /// The queue is full, or was and waits for a key frame.
+    Dropped {
+        /// The first one dropped: ask for a key frame.
+        first: bool,
+    },
+}
+
+/// What a drain still waits for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Drained {
+    /// Nothing.
+    Done,
+    /// Frames in the queue, or a report.
+    Waiting,
+    /// As `Waiting`; these last packets should be sent again.
+    Probe(Vec<usize>),
+}
+
+/// A packet with its stream.
+pub(super) struct Numbered {
+    pub(super) stream: usize,
+    pub(super) packet: rtp::Packet,
+}
+
+/// What a stream needs to be known to the interceptors.
+pub(super) struct Binding {
+    pub(super) stream: usize,
+    pub(super) ssrc: u32,
+    pub(super) rtx_ssrc: u32,
+    pub(super) codec: Codec,
+}
+
+impl Outbound {
+    pub(super) fn new(streams: &[StreamConfig]) -> Self {
+        let ssrcs = random_ssrcs(streams.len() * 2);
+        let streams = streams.iter().zip(ssrcs.chunks_exact(2)).map(|(stream, ssrcs)| SendStream {
+            kind: stream.kind,
+            ssrc: ssrcs[0],
+            rtx_ssrc: ssrcs[1],
+            codec: None,
+            unbound: false,
+            mid: None,
+            // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
+            // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
+            next: (random() & 0x7fff) as u32,
+            skipping: false,
+            last: None,
+            acknowledged: None,
+        });
+        Self {
+            state: Mutex::new(State {
+                open: false,
+                closed: false,
+                hold_until: None,
+                frames: VecDeque::new(),
+                bytes: 0,
+                emptied: None,
+                streams: streams.collect(),
+            }),
+            progress: Notify::new(),
+        }
+    }
+
+    /// SSRC of stream `index` and of its retransmissions.
+    pub(super) fn ssrcs(&self, index: usize) -> (u32, u32) {
+        lock(&self.state).streams.get(index).map_or((0, 0), |s| (s.ssrc, s.rtx_ssrc))
+    }
+
+    /// The stream that sends as `ssrc`.
+    pub(super) fn stream_of(&self, ssrc: u32) -> Option<usize> {
+        lock(&self.state).streams.iter().position(|s| s.ssrc == ssrc)
+    }
+
+    /// The stream that sends, or repeats, as `ssrc`.
+    pub(super) fn stream_of_any(&self, ssrc: u32) -> Option<usize> {
+        lock(&self.state).streams.iter().position(|s| s.ssrc == ssrc || s.rtx_ssrc == ssrc)
+    }
+
+    /// RTP clock of what stream `index` sends.
+    pub(super) fn clock_rate(&self, index: usize) -> Option<u32> {
+        let state = lock(&self.state);
+        state.streams.get(index)?.codec.as_ref().map(|c| c.clock_rate).filter(|rate| *rate > 0)
+    }
+
+    /// Fixes the codec of stream `index`.
+    pub(super) fn set_codec(&self, index: usize, codec: Codec) {
+        let mut state = lock(&self.state);
+        if let Some(stream) = state.streams.get_mut(index) {
+            stream.codec = Some(codec);
+            stream.unbound = true;
+        }
+    }
+
+    /// Fixes the mid header extension of stream `index`.
+    pub(super) fn set_mid(&self, index: usize, id: u8, mid: &str) {
+        let mut state = lock(&self.state);
+        if let Some(stream) = state.streams.get_mut(index) {
+            stream.mid = Some((id, Bytes::copy_from_slice(mid.as_bytes())));
+        }
+    }
+
+    /// Frames are accepted from now on; the first leaves at `hold_until`.
+    pub(super) fn open(&self, hold_until: Option<Instant>) {
+        let mut state = lock(&self.state);
+        if !state.closed {
+            state.open = true;
+            state.hold_until = hold_until;
+        }
+    }
+
+    /// Nothing is accepted or sent any more.
+    pub(super) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.open = false;
+        state.closed = true;
+        state.frames.clear();
+        state.bytes = 0;
+        state.streams.iter_mut().for_each(|s| s.last = None);
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    /// Queues a frame of stream `index`.
+    pub(super) fn push(&self, index: usize, frame: OutboundFrame) -> Pushed {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(stream) = state.streams.get_mut(index) else { return Pushed::Refused };
+        if !state.open || stream.codec.is_none() {
+            return Pushed::Refused;
+        }
+        let key = frame.key || stream.kind == MediaKind::Audio;
+        if stream.skipping && !key {
+            return Pushed::Dropped { first: false };
+        }
+        let size = frame.len();
+        let full = state.frames.len() >= MAX_FRAMES || state.bytes + size > MAX_BYTES;
+        if full && !state.frames.is_empty() {
+            // overflow: DROPS (counted): one slow peer must not hold up the others.
+            let first = !std::mem::replace(&mut stream.skipping, true);
+            return Pushed::Dropped { first };
+        }
+        stream.skipping = false;
+        if !frame.is_empty() {
+            state.bytes += size;
+            state.frames.push_back((index, frame));
+            state.emptied = None;
+        }
+        Pushed::Queued
+    }
+
+    /// Streams whose codec was fixed since the last call.
+    pub(super) fn take_bindings(&self) -> Vec<Binding> {
+        let mut state = lock(&self.state);
+        let unbound = state.streams.iter_mut().enumerate().filter(|(_, s)| s.unbound);
+        unbound
+            .filter_map(|(stream, s)| {
+                s.unbound = false;
+                let codec = s.codec.clone()?;
+                Some(Binding { stream, ssrc: s.ssrc, rtx_ssrc: s.rtx_ssrc, codec })
+            })
+            .collect()
+    }
+
+    /// Takes whole frames until there are at least `limit` packets in `into`. Returns the number
+    /// of frames of each stream.
+    pub(super) fn take(&self, now: Instant, limit: usize, into: &mut Vec<Numbered>) -> Vec<usize> {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let mut frames = Vec::new();
+        if state.frames.is_empty() || state.hold_until.is_some_and(|at| now < at) {
+            return frames;
+        }
+        while into.len() < limit {
+            let Some((index, frame)) = state.frames.pop_front() else { break };
+            state.bytes = state.bytes.saturating_sub(frame.len());
+            if let Some(stream) = state.streams.get_mut(index) {
+                stream.number(index, frame, now, into);
+                frames.push(index);
+            }
+        }
+        if state.frames.is_empty() {
+            state.emptied = Some(now);
+        }
+        drop(guard);
+        self.progress.notify_waiters();
+        frames
+    }
+
+    /// When the driver has to come for the next frame, if it may not come now.
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.hold_until.filter(|at| now < *at && !state.frames.is_empty())
+    }
+
+    /// Whether frames wait.
+    pub(super) fn has_frames(&self) -> bool {
+        !lock(&self.state).frames.is_empty()
+    }
+
+    /// A receiver report names `highest` as the last packet received of stream `index`.
+    pub(super) fn acknowledge(&self, index: usize, highest: u32) {
+        let mut state = lock(&self.state);
+        if let Some(stream) = state.streams.get_mut(index) {
+            stream.acknowledged = Some(highest);
+        }
+        drop(state);
+        self.progress.notify_waiters();
+    }
+
+    /// The last packet of stream `index`, to be sent once more.
+    pub(super) fn last_packet(&self, index: usize, now: Instant) -> Option<rtp::Packet> {
+        let mut state = lock(&self.state);
+        let (packet, at) = state.streams.get_mut(index)?.last.as_mut()?;
+        *at = now;
+        Some(packet.clone())
+    }
+
+    /// What a drain waits for at `now`.
+    pub(super) fn drained(&self, now: Instant) -> Drained {
+        let state = lock(&self.state);
+        if state.closed {
+            return Drained::Done;
+        }
+        if !state.frames.is_empty() {
+            return Drained::Waiting;
+        }
+        let patience_is_over = state
+            .emptied
+            .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_PATIENCE);
+        let mut waiting = false;
+        let mut probe = Vec::new();
+        for (index, stream) in state.streams.iter().enumerate() {
+            let Some((_, sent)) = &stream.last else { continue };
+            match stream.acknowledged {
+                Some(highest) if highest >= stream.next.wrapping_sub(1) => {}
+                Some(_) => {
+                    waiting = true;
+                    if now.saturating_duration_since(*sent) >= TAIL_PROBE {
+                        probe.push(index);
+                    }
+                }
+                None => waiting |= !patience_is_over,
+            }
+        }
+        match (waiting, probe.is_empty()) {
+            (false, _) => Drained::Done,
+            (true, true) => Drained::Waiting,
+            (true, false) => Drained::Probe(probe),
+        }
+    }
+}
+
+impl SendStream {
+    fn number(&mut self, index: usize, frame: OutboundFrame, now: Instant, into: &mut Vec<Numbered>) {
+        let Some(codec) = &self.codec else { return };
+        // Once a report shows that the remote knows the SSRC, the mid is of no more use.
+        let mid = self.mid.as_ref().filter(|_| self.acknowledged.is_none());
+        for packet in frame.packets {
+            let mut header = rtp::header::Header {
+                version: 2,
+                marker: packet.marker,
+                payload_type: codec.payload_type,
+                sequence_number: self.next as u16,
+                timestamp: packet.timestamp,
+                ssrc: self.ssrc,
+                ..Default::default()
+            };
+            if let Some((id, mid)) = mid
+                && let Err(error) = header.set_extension(*id, mid.clone())
+            {
+                log::debug!(target: "rswebrtc::peer", "no mid extension: {error}");
+            }
+            self.next = self.next.wrapping_add(1);
+            into.push(Numbered {
+                stream: index,
+                packet: rtp::Packet { header, payload: packet.payload },
+            });
+        }
+        if let Some(last) = into.last() {
+            self.last = Some((last.packet.clone(), now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::rtp_packet::OutboundPacket;
+    use crate::peer::Direction;
+
+    fn codec() -> Codec {
+        Codec {
+            kind: MediaKind::Video,
+            name: "VP8".into(),
+            clock_rate: 90000,
+            channels: None,
+            fmtp: String::new(),
+            payload_type: 96,
+            rtx_payload_type: None,
+            feedback: vec![],
+        }
+    }
+
+    fn outbound() -> Outbound {
+        let stream = StreamConfig {
+            kind: MediaKind::Video,
+            direction: Direction::SendOnly,
+            codecs: vec![codec()],
+        };
+        let outbound = Outbound::new(&[stream]);
+        outbound.set_codec(0, codec());
+        outbound
+    }
+
+    fn frame(key: bool, size: usize) -> OutboundFrame {
+        let payload = Bytes::from(vec![0; size]);
+        let packet = OutboundPacket { timestamp: 1, marker: true, payload };
+        OutboundFrame { key, packets: vec![packet] }
+    }
+
+    #[test]
+    fn nothing_is_accepted_before_the_call_is_up() {
+        let outbound = outbound();
+        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Refused);
+        outbound.open(None);
+        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Queued);
+        assert_eq!(outbound.push(1, frame(true, 1)), Pushed::Refused);
+        outbound.close();
+        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Refused);
+    }
+
+    #[test]
+    fn a_full_queue_drops_up_to_the_next_key_frame_and_numbers_stay_contiguous() {
+        let outbound = outbound();
+        outbound.open(None);
+        assert_eq!(outbound.push(0, frame(true, MAX_BYTES)), Pushed::Queued);
+        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Dropped { first: true });
+        let mut taken = Vec::new();
+        outbound.take(Instant::now(), 1000, &mut taken);
+        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Dropped { first: false });
+        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Queued);
+        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Queued);
+        outbound.take(Instant::now(), 1000, &mut taken);
+        let numbers: Vec<u16> = taken.iter().map(|t| t.packet.header.sequence_number).collect();
+        assert_eq!(numbers, [numbers[0], numbers[0] + 1, numbers[0] + 2]);
+    }
+
+    #[test]
+    fn a_drain_waits_for_the_last_packet_and_probes_for_it() {
+        let outbound = outbound();
+        outbound.open(None);
+        outbound.push(0, frame(true, 1));
+        let now = Instant::now();
+        assert_eq!(outbound.drained(now), Drained::Waiting);
+        let mut taken = Vec::new();
+        outbound.take(now, 1000, &mut taken);
+        assert_eq!(outbound.drained(now), Drained::Waiting);
+        assert_eq!(outbound.drained(now + REPORT_PATIENCE), Drained::Done);
+        let number = u32::from(taken[0].packet.header.sequence_number);
+        outbound.acknowledge(0, number.wrapping_sub(1));
+        assert_eq!(outbound.drained(now + TAIL_PROBE), Drained::Probe(vec![0]));
+        outbound.acknowledge(0, number);
+        assert_eq!(outbound.drained(now), Drained::Done);
+    }
+}

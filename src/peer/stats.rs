@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Counters and transport facts, from our own books and from webrtc's.
+
+use std::time::Instant;
+
+use rtc::peer_connection::transport::RTCIceCandidate;
+use webrtc::peer_connection::{PeerConnection, StatsSelector};
+
+use super::shared::{Shared, lock};
+use super::{StreamStats, TransportInfo};
+
+/// Counters of stream `index`.
+pub(super) fn stream(shared: &Shared, index: usize) -> StreamStats {
+    let Some(stats) = shared.stats.get(index) else {
+        return StreamStats::default();
+    };
+    let mut stats = lock(stats).clone();
+    if let Some(queue) = shared.inbound.get(index) {
+        stats.packets_discarded = queue.dropped();
+    }
+    if shared.sends(index) && stats.ssrc == 0 {
+        stats.ssrc = shared.outbound.ssrcs(index).0;
+    }
+    stats
+}
+
+/// What the transport came to.
+pub(super) async fn transport(connection: &dyn PeerConnection) -> TransportInfo {
+    let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+    let mut info = TransportInfo::default();
+    // webrtc fills this in when the handshake completes.
+    let Some(transport) = report.transport().filter(|t| !t.tls_version.is_empty()) else {
+        return info;
+    };
+    info.dtls_role = transport.dtls_role.to_string();
+    info.dtls_cipher = transport.dtls_cipher.clone();
+    info.dtls_version = transport.tls_version.clone();
+    info.srtp_profile = transport.srtp_cipher.clone();
+    if let Some((local, remote)) = selected_pair(connection).await {
+        info.local_candidate = candidate(&local);
+        info.remote_candidate = candidate(&remote);
+    }
+    info
+}
+
+async fn selected_pair(
+    connection: &dyn PeerConnection,
+) -> Option<(RTCIceCandidate, RTCIceCandidate)> {
+    let receivers = connection.get_receivers().await;
+    let dtls = receivers.first()?.transport().await.ok()??;
+    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
+    Some((pair.local().clone(), pair.remote().clone()))
+}
+
+fn candidate(candidate: &RTCIceCandidate) -> String {
+    let (address, port, kind) = (&candidate.address, candidate.port, candidate.typ);
+    if address.contains(':') {
+        format!("[{address}]:{port} {kind}")
+    } else {
+        format!("{address}:{port} {kind}")
+    }
+}
