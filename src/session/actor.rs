@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The actor of one call.
+//!
+//! It goes through four stages in order: wait for the wish, agree, talk, end. Whatever happens in
+//! any of them, it says bye where that is due, closes the peer and the signaller, ends the queues
+//! and sets `done`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamConfig};
+use crate::sdp::{Remote, restrict};
+use crate::signalling::message::{Candidate, Description, DescriptionType, Message};
+use crate::signalling::{Exchange, Notice, Role, SignallingError};
+
+use super::error::CallError;
+use super::event::{EndCause, Event};
+use super::negotiation::{self, AgreedStream, Wish};
+use super::{Command, SessionConfig, Shared};
+
+/// What was sent may take this long to be acknowledged before we say bye all the same.
+const DRAIN_LIMIT: Duration = Duration::from_secs(4);
+/// After a bye by signalling, media that is still on its way has this long.
+const LINGER: Duration = Duration::from_millis(300);
+/// Signalling has this long to say bye.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(300);
+
+pub(super) async fn run(
+    config: SessionConfig,
+    factory: Arc<dyn PeerFactory>,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+) {
+    let (outgoing, for_remote) = mpsc::channel(16);
+    let (from_remote, incoming) = mpsc::channel(16);
+    let (to_user, notices) = mpsc::channel(16);
+    // Not a child of the call's token: a bye is still to be said after that one is cancelled.
+    let signalling_cancel = CancellationToken::new();
+    let signalling = tokio::spawn(config.signaller.run(Exchange {
+        role: config.role,
+        outgoing: for_remote,
+        incoming: from_remote,
+        notices: to_user,
+        cancel: signalling_cancel.clone(),
+    }));
+    let mut call = Call {
+        role: config.role,
+        template: PeerConfig {
+            streams: Vec::new(),
+            addresses: config.addresses,
+            ice_servers: config.ice_servers,
+        },
+        factory,
+        shared: shared.clone(),
+        commands,
+        events,
+        outgoing: Some(outgoing),
+        incoming,
+        notices,
+        signalling: Some(signalling),
+        signalling_cancel,
+        peer_events: None,
+        candidates: Vec::new(),
+        spoken: false,
+        remote_said_bye: false,
+        finish_asked: false,
+        receiving: false,
+    };
+    let outcome = tokio::select! {
+        biased;
+        () = shared.cancel.cancelled() => Ok(EndCause::Local),
+        outcome = call.make() => outcome,
+    };
+    call.end(outcome).await;
+    shared.set_done();
+}
+
+struct Call {
+    role: Role,
+    template: PeerConfig,
+    factory: Arc<dyn PeerFactory>,
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    events: mpsc::Sender<Event>,
+    outgoing: Option<mpsc::Sender<Message>>,
+    incoming: mpsc::Receiver<Message>,
+    notices: mpsc::Receiver<Notice>,
+    signalling: Option<JoinHandle<Result<(), SignallingError>>>,
+    signalling_cancel: CancellationToken,
+    peer_events: Option<mpsc::Receiver<PeerEvent>>,
+    /// Candidates that came before the description they belong to.
+    candidates: Vec<Candidate>,
+    /// A description of ours was handed out: the remote is owed a bye.
+    spoken: bool,
+    remote_said_bye: bool,
+    finish_asked: bool,
+    /// A receiver has nothing to deliver: it ends when asked.
+    receiving: bool,
+}
+
+/// What one turn of waiting brought.
+enum Turn {
+    Command(Command),
+    Message(Message),
+    Peer(PeerEvent),
+}
+
+impl Call {
+    async fn make(&mut self) -> Result<EndCause, CallError> {
+        let Some(wish) = self.wish().await? else {
+            return Ok(EndCause::Local);
+        };
+        self.receiving = matches!(wish, Wish::Receive { .. });
+        let agreed = match self.role {
+            Role::Offerer => self.offer(&wish).await?,
+            Role::Answerer => self.answer(&wish).await?,
+        };
+        if agreed.is_none() {
+            if self.remote_said_bye {
+                return Err(SignallingError::Closed(
+                    "the other side said bye before the call began; start both sides anew"
+                        .to_owned(),
+                )
+                .into());
+            }
+            return Ok(EndCause::Local);
+        }
+        self.talk().await
+    }
+
+    async fn wish(&mut self) -> Result<Option<Wish>, CallError> {
+        loop {
+            // Descriptions that come early wait in their channel.
+            match self.turn(false).await? {
+                Some(Turn::Command(Command::Start(wish))) => return Ok(Some(wish)),
+                Some(Turn::Command(Command::Finish)) | None => return Ok(None),
+                Some(_) => {}
+            }
+        }
+    }
+
+    async fn offer(&mut self, wish: &Wish) -> Result<Option<Vec<AgreedStream>>, CallError> {
+        let offered = negotiation::offer(wish);
+        let peer = self.create_peer(offered.clone()).await?;
+        let sdp = peer.create_offer().await.map_err(CallError::Peer)?;
+        self.say(DescriptionType::Offer, sdp).await;
+        let Some(text) = self.description().await? else {
+            return Ok(None);
+        };
+        let answer =
+            Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
+        let agreed = negotiation::read_answer(wish, &offered, &answer)?;
+        self.publish(agreed.clone(), &peer).await;
+        peer.set_answer(text).await.map_err(|e| refused("answer", e))?;
+        self.apply_candidates(&peer).await;
+        Ok(Some(agreed))
+    }
+
+    async fn answer(&mut self, wish: &Wish) -> Result<Option<Vec<AgreedStream>>, CallError> {
+        let Some(text) = self.description().await? else {
+            return Ok(None);
+        };
+        let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
+        let plan = negotiation::answer(wish, &offer)?;
+        for (local, reason) in plan.left_out {
+            self.tell(Event::LeftOut(local, reason)).await;
+        }
+        let lines: Vec<usize> = offer.audio_video().map(|(line, _)| line.index).collect();
+        let narrowed = restrict(&offer, |index| {
+            let stream = lines.iter().position(|line| *line == index)?;
+            let codecs = &plan.streams.get(stream)?.codecs;
+            Some(
+                codecs
+                    .iter()
+                    .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx_payload_type))
+                    .collect(),
+            )
+        });
+        let peer = self.create_peer(plan.streams).await?;
+        let sdp = peer.answer(narrowed).await.map_err(|e| refused("offer", e))?;
+        self.publish(plan.agreed.clone(), &peer).await;
+        self.apply_candidates(&peer).await;
+        self.say(DescriptionType::Answer, sdp).await;
+        Ok(Some(plan.agreed))
+    }
+
+    async fn create_peer(&mut self, streams: Vec<StreamConfig>) -> Result<Arc<dyn Peer>, CallError> {
+        let mut config = self.template.clone();
+        config.streams = streams;
+        let (peer, events) = self.factory.create(config).await.map_err(|e| match e {
+            PeerError::Socket(_) => CallError::Address(e.to_string()),
+            e => CallError::Peer(e),
+        })?;
+        self.peer_events = Some(events);
+        let _ = self.shared.peer.set(peer.clone());
+        Ok(peer)
+    }
+
+    async fn publish(&mut self, agreed: Vec<AgreedStream>, peer: &Arc<dyn Peer>) {
+        let mut told = Vec::with_capacity(agreed.len());
+        for stream in &agreed {
+            let queue = match stream.direction {
+                crate::peer::Direction::RecvOnly => peer.inbound(stream.stream),
+                _ => {
+                    peer.set_send_codec(stream.stream, stream.codec.clone());
+                    None
+                }
+            };
+            told.push((stream.clone(), queue));
+        }
+        let _ = self.shared.agreed.set(agreed);
+        self.tell(Event::Agreed(told)).await;
+    }
+
+    async fn say(&mut self, kind: DescriptionType, sdp: String) {
+        self.spoken = true;
+        if let Some(outgoing) = &self.outgoing {
+            // overflow: awaited; an error means that signalling ended, which `turn` reports.
+            let _ = outgoing
+                .send(Message::Description(Description { kind, sdp }))
+                .await;
+        }
+    }
+
+    /// The remote's description; `None` after a bye.
+    async fn description(&mut self) -> Result<Option<String>, CallError> {
+        loop {
+            match self.turn(true).await? {
+                Some(Turn::Message(Message::Description(d))) => return Ok(Some(d.sdp)),
+                Some(Turn::Message(Message::Candidate(c))) => {
+                    // Bounded: no description has thousands of candidates.
+                    if self.candidates.len() < 256 {
+                        self.candidates.push(c);
+                    }
+                }
+                Some(Turn::Message(Message::Bye)) => {
+                    self.remote_said_bye = true;
+                    return Ok(None);
+                }
+                Some(Turn::Peer(PeerEvent::Failed(error))) => {
+                    return Err(CallError::NotConnected(error));
+                }
+                Some(Turn::Command(Command::Finish)) if self.receiving => return Ok(None),
+                Some(Turn::Command(Command::Finish)) => self.finish_asked = true,
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn apply_candidates(&mut self, peer: &Arc<dyn Peer>) {
+        for candidate in std::mem::take(&mut self.candidates) {
+            self.apply_candidate(peer, candidate).await;
+        }
+    }
+
+    async fn apply_candidate(&mut self, peer: &Arc<dyn Peer>, candidate: Candidate) {
+        let Candidate {
+            candidate,
+            mid,
+            mline_index,
+        } = candidate;
+        if let Err(error) = peer.add_candidate(candidate, mid, mline_index).await {
+            self.tell(Event::Notice(format!(
+                "a candidate of the remote was passed over: {error}"
+            )))
+            .await;
+        }
+    }
+
+    /// Until the call ends.
+    async fn talk(&mut self) -> Result<EndCause, CallError> {
+        let Some(peer) = self.shared.peer.get().cloned() else {
+            return Err(CallError::Peer(PeerError::Closed));
+        };
+        let mut connected = false;
+        let mut linger_until: Option<Instant> = None;
+        loop {
+            if self.finish_asked && self.receiving {
+                return Ok(EndCause::Local);
+            }
+            if self.finish_asked && connected {
+                return self.deliver(&peer).await;
+            }
+            let turn = tokio::select! {
+                turn = self.turn(true) => turn?,
+                () = sleep_until(linger_until.unwrap_or_else(Instant::now)),
+                    if linger_until.is_some() => return Ok(EndCause::Remote),
+            };
+            match turn {
+                Some(Turn::Peer(PeerEvent::Connected)) => {
+                    connected = true;
+                    let info = peer.transport_info().await;
+                    self.tell(Event::Connected(info)).await;
+                }
+                Some(Turn::Peer(PeerEvent::KeyFrameRequest(stream))) => {
+                    if let Some(local) = self.local_of(stream) {
+                        self.tell(Event::KeyFrameRequest(local)).await;
+                    }
+                }
+                Some(Turn::Peer(PeerEvent::RemoteClosed)) => {
+                    // DTLS is closed: nothing can follow it.
+                    return Ok(EndCause::Remote);
+                }
+                Some(Turn::Peer(PeerEvent::Failed(error))) if connected => {
+                    return Err(CallError::Lost(error));
+                }
+                Some(Turn::Peer(PeerEvent::Failed(error))) => {
+                    return Err(CallError::NotConnected(error));
+                }
+                Some(Turn::Message(Message::Bye)) => {
+                    self.remote_said_bye = true;
+                    linger_until.get_or_insert_with(|| Instant::now() + LINGER);
+                }
+                Some(Turn::Message(Message::Candidate(c))) => self.apply_candidate(&peer, c).await,
+                Some(Turn::Message(Message::Description(d))) => {
+                    self.tell(Event::Notice(format!(
+                        "another {} came during the call and was passed over",
+                        d.kind
+                    )))
+                    .await;
+                }
+                Some(Turn::Command(Command::Finish)) => self.finish_asked = true,
+                Some(Turn::Command(Command::Start(_))) => {}
+                None => return Ok(EndCause::Remote),
+            }
+        }
+    }
+
+    /// Waits until the remote has everything, unless it goes first.
+    async fn deliver(&mut self, peer: &Arc<dyn Peer>) -> Result<EndCause, CallError> {
+        let drained = timeout(DRAIN_LIMIT, peer.drained());
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                result = &mut drained => {
+                    if result.is_err() {
+                        log::warn!(
+                            target: "rswebrtc::session",
+                            "the remote did not acknowledge the last packets within {DRAIN_LIMIT:?}"
+                        );
+                    }
+                    return Ok(EndCause::Local);
+                }
+                turn = self.turn(true) => match turn? {
+                    Some(Turn::Peer(PeerEvent::RemoteClosed)) | None => {
+                        return Ok(EndCause::Remote);
+                    }
+                    Some(Turn::Message(Message::Bye)) => {
+                        self.remote_said_bye = true;
+                        return Ok(EndCause::Remote);
+                    }
+                    Some(Turn::Peer(PeerEvent::Failed(error))) => {
+                        return Err(CallError::Lost(error));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    fn local_of(&self, stream: usize) -> Option<usize> {
+        let agreed = self.shared.agreed.get()?;
+        agreed.iter().find(|a| a.stream == stream).map(|a| a.local)
+    }
+
+    /// Waits for the next thing to happen. `None`: the element is gone. Messages of the remote
+    /// are left alone unless `read_messages`.
+    async fn turn(&mut self, read_messages: bool) -> Result<Option<Turn>, CallError> {
+        loop {
+            let peer_event = async {
+                match &mut self.peer_events {
+                    Some(events) => events.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let signalling_end = async {
+                match &mut self.signalling {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(notice) = self.notices.recv() => {
+                    let Notice(text) = notice;
+                    // overflow: awaited; the element takes events on a thread of its own.
+                    let _ = self.events.send(Event::Notice(text)).await;
+                }
+                Some(message) = self.incoming.recv(), if read_messages => {
+                    return Ok(Some(Turn::Message(message)));
+                }
+                command = self.commands.recv() => return Ok(command.map(Turn::Command)),
+                Some(event) = peer_event => return Ok(Some(Turn::Peer(event))),
+                ended = signalling_end, if read_messages => {
+                    self.signalling = None;
+                    match ended {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(error.into()),
+                        Err(error) => {
+                            return Err(SignallingError::Closed(format!(
+                                "signalling broke off: {error}"
+                            )).into());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // overflow: awaited; the element takes events on a thread of its own. An error means
+        // that the element is gone.
+        let _ = self.events.send(event).await;
+    }
+
+    /// Says bye, frees everything, tells how it ended.
+    async fn end(mut self, outcome: Result<EndCause, CallError>) {
+        if self.spoken && !self.remote_said_bye {
+            if let Some(outgoing) = &self.outgoing {
+                // overflow: nudge: a full channel means that nobody reads it any more.
+                let _ = outgoing.try_send(Message::Bye);
+            }
+        }
+        self.outgoing = None;
+        if let Some(peer) = self.shared.peer.get() {
+            peer.close().await;
+        }
+        if let Some(agreed) = self.shared.agreed.get() {
+            let peer = self.shared.peer.get();
+            for queue in agreed.iter().filter_map(|a| peer?.inbound(a.stream)) {
+                queue.end();
+            }
+        }
+        if let Some(mut signalling) = self.signalling.take() {
+            // Drained meanwhile, so that a signaller that waits for room can end.
+            let farewell = async {
+                loop {
+                    tokio::select! {
+                        _ = &mut signalling => return,
+                        Some(_) = self.incoming.recv() => {}
+                        Some(_) = self.notices.recv() => {}
+                    }
+                }
+            };
+            if timeout(FAREWELL_LIMIT, farewell).await.is_err() {
+                self.signalling_cancel.cancel();
+                if timeout(FAREWELL_LIMIT, &mut signalling).await.is_err() {
+                    signalling.abort();
+                }
+            }
+        }
+        let event = match outcome {
+            Ok(cause) => Event::Ended(cause),
+            Err(error) => Event::Failed(error),
+        };
+        // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
+        let _ = self.events.try_send(event);
+    }
+}
+
+fn refused(kind: &'static str, error: PeerError) -> CallError {
+    match error {
+        PeerError::Description(reason) => CallError::BadDescription { kind, reason },
+        error => CallError::Peer(error),
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Why a call could not be made or kept: each text names the cause and the cure.
+
+use crate::peer::PeerError;
+use crate::sdp::SdpError;
+use crate::signalling::SignallingError;
+
+/// Ends a call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The descriptions could not be exchanged.
+    #[error(transparent)]
+    Signalling(#[from] SignallingError),
+    /// A remote description that cannot be used.
+    #[error("the remote's {kind} cannot be used: {reason}")]
+    BadDescription {
+        /// `offer` or `answer`.
+        kind: &'static str,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// Nothing would flow.
+    #[error(
+        "no codec in common: this side would {ours}; the remote takes part with {theirs}. Encode \
+         to a codec and profile that it has (H264 constrained-baseline and VP8 are taken nearly \
+         everywhere), or allow that codec on the remote"
+    )]
+    NoCommonCodec {
+        /// What we do.
+        ours: String,
+        /// What the remote has.
+        theirs: String,
+    },
+    /// No local address, or no socket.
+    #[error("{0}")]
+    Address(String),
+    /// The connection did not come up.
+    #[error("{0}")]
+    NotConnected(PeerError),
+    /// The connection was up and is lost.
+    #[error("{0}")]
+    Lost(PeerError),
+    /// The peer refused something.
+    #[error("{0}")]
+    Peer(PeerError),
+}
+
+impl CallError {
+    pub(super) fn description(kind: &'static str, error: &SdpError) -> Self {
+        Self::BadDescription {
+            kind,
+            reason: format!(
+                "{error}; paste or pass it whole, from the first v= line to the last a= line"
+            ),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What a call tells the element that owns it.
+
+use std::sync::Arc;
+
+use crate::media::queue::InboundQueue;
+use crate::peer::TransportInfo;
+
+use super::error::CallError;
+use super::negotiation::AgreedStream;
+
+/// One thing that happened, in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something the user should know; the call goes on.
+    Notice(String),
+    /// A local stream that the remote does not take, and why.
+    LeftOut(usize, String),
+    /// What flows was agreed. For a receiver each stream comes with its queue.
+    Agreed(Vec<(AgreedStream, Option<Arc<InboundQueue>>)>),
+    /// Media flows from now on.
+    Connected(TransportInfo),
+    /// The remote asks for a key frame of this local stream.
+    KeyFrameRequest(usize),
+    /// The call is over in good order; what was received is in the queues, which are ended.
+    Ended(EndCause),
+    /// The call is over because of an error; the queues are ended.
+    Failed(CallError),
+}
+
+/// Who ended a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// The remote said bye or closed DTLS.
+    Remote,
+    /// This side, after everything was sent.
+    Local,
+}
