@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Caps and codecs, and the elements that go between them.
+
+use crate::media::codec::{Codec, MediaKind, supported};
+
+/// How one codec is carried: GStreamer's own elements and caps.
+#[derive(Debug)]
+pub struct Carriage {
+    /// Encoding name, as in the codec table.
+    pub name: &'static str,
+    /// Encoded caps, as pads show them.
+    pub caps: &'static str,
+    /// Parser, if the stream needs one.
+    pub parser: Option<&'static str>,
+    /// What the parser gives the payloader.
+    pub parsed_caps: Option<&'static str>,
+    /// RTP payloader.
+    pub payloader: &'static str,
+    /// RTP depayloader.
+    pub depayloader: &'static str,
+}
+
+/// One row a codec of the codec table.
+pub const CARRIAGES: &[Carriage] = &[
+    Carriage {
+        name: "VP8",
+        caps: "video/x-vp8",
+        parser: None,
+        parsed_caps: None,
+        payloader: "rtpvp8pay",
+        depayloader: "rtpvp8depay",
+    },
+    Carriage {
+        name: "H264",
+        caps: "video/x-h264, stream-format = (string) { avc, avc3, byte-stream }, \
+               alignment = (string) { au, nal }",
+        parser: Some("h264parse"),
+        parsed_caps: Some("video/x-h264, stream-format = (string) avc, alignment = (string) au"),
+        payloader: "rtph264pay",
+        depayloader: "rtph264depay",
+    },
+    Carriage {
+        name: "opus",
+        caps: "audio/x-opus, channel-mapping-family = (int) 0",
+        parser: None,
+        parsed_caps: None,
+        payloader: "rtpopuspay",
+        depayloader: "rtpopusdepay",
+    },
+];
+
+impl Carriage {
+    /// The row of an encoding name.
+    pub fn of(name: &str) -> Option<&'static Self> {
+        CARRIAGES
+            .iter()
+            .find(|row| row.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The row of encoded caps.
+    pub fn of_caps(caps: &gst::CapsRef) -> Option<&'static Self> {
+        let media_type = caps.structure(0)?.name();
+        CARRIAGES
+            .iter()
+            .find(|row| row.caps.split(',').next() == Some(media_type.as_str()))
+    }
+
+    /// Encoded caps, parsed.
+    pub fn encoded_caps(&self) -> gst::Caps {
+        // infallible: the table is checked by a test.
+        self.caps.parse().unwrap_or_else(|_| gst::Caps::new_any())
+    }
+}
+
+/// Encoded caps of every codec of `kind`.
+pub fn encoded_caps(kind: MediaKind) -> gst::Caps {
+    let mut caps = gst::Caps::new_empty();
+    for row in CARRIAGES {
+        if supported(row.name).is_some_and(|s| s.kind == kind) {
+            caps.merge(row.encoded_caps());
+        }
+    }
+    caps
+}
+
+/// The codec that a payloader's caps describe; `None` when they are no RTP caps of ours.
+pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
+    let structure = caps.structure(0)?;
+    let name = structure.get::<&str>("encoding-name").ok()?;
+    let row = supported(name)?;
+    let mut fmtp = Vec::new();
+    let mut add = |key: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|v| !v.is_empty()) {
+            fmtp.push(format!("{key}={value}"));
+        }
+    };
+    let text = |key: &str| structure.get::<String>(key).ok();
+    match row.name {
+        "H264" => {
+            add("level-asymmetry-allowed", Some("1".to_owned()));
+            add(
+                "packetization-mode",
+                text("packetization-mode").or_else(|| Some("1".to_owned())),
+            );
+            add("profile-level-id", text("profile-level-id"));
+            add("sprop-parameter-sets", text("sprop-parameter-sets"));
+        }
+        "opus" => {
+            add("minptime", Some("10".to_owned()));
+            add("sprop-stereo", text("sprop-stereo"));
+            add("useinbandfec", text("useinbandfec"));
+        }
+        _ => {}
+    }
+    Some(row.with_fmtp(&fmtp.join(";")))
+}
+
+/// RTP caps for what a peer sends us in `codec`.
+pub fn rtp_caps(codec: &Codec) -> gst::Caps {
+    let mut builder = gst::Caps::builder("application/x-rtp")
+        .field("media", codec.kind.as_str())
+        .field("encoding-name", codec.name.to_ascii_uppercase())
+        .field("payload", i32::from(codec.payload_type))
+        .field("clock-rate", i32::try_from(codec.clock_rate).unwrap_or(90_000));
+    if let Some(channels) = codec.channels {
+        builder = builder.field("encoding-params", channels.to_string());
+    }
+    for part in codec.fmtp.split(';') {
+        if let Some((key, value)) = part.split_once('=') {
+            let key = key.trim().to_ascii_lowercase();
+            let plain = !key.is_empty()
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
+            let reserved = ["media", "payload", "clock-rate", "encoding-name", "ssrc"];
+            if plain && !reserved.contains(&key.as_str()) {
+                builder = builder.field(key.as_str(), value.trim());
+            }
+        }
+    }
+    builder.build()
+}
+
+/// Caps of a source pad for `codec`, whether encoded or as RTP.
+pub fn source_pad_caps(codec: &Codec) -> gst::Caps {
+    let mut caps = Carriage::of(&codec.name)
+        .map(Carriage::encoded_caps)
+        .unwrap_or_else(gst::Caps::new_empty);
+    let rtp = gst::Caps::builder("application/x-rtp")
+        .field("media", codec.kind.as_str())
+        .field("encoding-name", codec.name.to_ascii_uppercase())
+        .build();
+    caps.merge(rtp);
+    caps
+}
+
+/// A caps filter for `caps`.
+pub fn filter(caps: &str) -> Result<gst::Element, gst::glib::BoolError> {
+    let caps: gst::Caps = caps.parse()?;
+    gst::ElementFactory::make("capsfilter")
+        .property("caps", caps)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::codec::SUPPORTED;
+
+    #[test]
+    fn every_supported_codec_has_a_carriage_with_valid_caps() {
+        gst::init().unwrap();
+        for row in SUPPORTED {
+            let carriage = Carriage::of(row.name).unwrap();
+            let caps: gst::Caps = carriage.caps.parse().unwrap();
+            assert_eq!(Carriage::of_caps(&caps).unwrap().name, row.name);
+        }
+        assert_eq!(CARRIAGES.len(), SUPPORTED.len());
+    }
+
+    #[test]
+    fn h264_parameters_come_from_the_payloader() {
+        gst::init().unwrap();
+        let caps: gst::Caps = "application/x-rtp,media=video,encoding-name=H264,\
+             packetization-mode=(string)1,profile-level-id=(string)42c01e,\
+             sprop-parameter-sets=(string)\"Z0LAHg==,aM4=\""
+            .parse()
+            .unwrap();
+        let codec = codec_of_rtp_caps(&caps).unwrap();
+        assert_eq!(codec.parameter("profile-level-id"), Some("42c01e"));
+        assert_eq!(codec.profile(), Some("constrained-baseline"));
+    }
+
+    #[test]
+    fn hostile_format_parameters_make_no_odd_caps() {
+        gst::init().unwrap();
+        let mut codec = supported("VP8").unwrap().with_fmtp("a b=1;payload=7;=;max-fr=30;é=1");
+        codec.payload_type = 120;
+        let caps = rtp_caps(&codec);
+        let structure = caps.structure(0).unwrap();
+        assert_eq!(structure.get::<i32>("payload"), Ok(120));
+        assert_eq!(structure.get::<&str>("max-fr"), Ok("30"));
+    }
+}

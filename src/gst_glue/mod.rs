@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Between GStreamer and the layers below: caps and codecs, buffers and RTP packets, errors and
+//! bus messages, properties that both elements have.
+
+pub mod caps;
+pub mod errors;
+pub mod events;
+pub mod report;
+pub mod rtp;
+pub mod settings;

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What was negotiated, for applications (an element message) and for people (stderr).
+//!
+//! Invariant: neither holds an ICE password, a key or a whole description.
+
+use std::io::Write;
+
+use gst::prelude::*;
+
+use crate::peer::{Direction, StreamStats, TransportInfo};
+use crate::session::negotiation::AgreedStream;
+
+/// Name of the element message, and of its structure.
+pub const NEGOTIATED: &str = "rswebrtc-negotiated";
+
+/// Tells about one call.
+pub struct Teller {
+    on_stderr: bool,
+    agreed: Vec<AgreedStream>,
+}
+
+impl Teller {
+    /// A teller that also writes to stderr, or does not.
+    pub fn new(on_stderr: bool) -> Self {
+        Self {
+            on_stderr,
+            agreed: Vec::new(),
+        }
+    }
+
+    /// Whether people are told on stderr.
+    pub fn tells(&self) -> bool {
+        self.on_stderr
+    }
+
+    /// Remembers what was agreed until the transport is up.
+    pub fn agreed(&mut self, agreed: Vec<AgreedStream>) {
+        self.agreed = agreed;
+    }
+
+    /// Posts the message and writes the report. `pads` are names and caps by local stream.
+    pub fn connected(
+        &self,
+        element: &gst::Element,
+        transport: &TransportInfo,
+        stats: &[(AgreedStream, StreamStats)],
+        pads: &[(String, Option<gst::Caps>)],
+    ) {
+        let structure = negotiated(&self.agreed, transport, stats, pads);
+        let message = gst::message::Element::builder(structure)
+            .src(element)
+            .build();
+        let _ = element.post_message(message);
+        if self.on_stderr {
+            write(&report(&element.name(), &self.agreed, transport, stats, pads));
+        }
+    }
+
+}
+
+/// One line on stderr about a stream whose caps are known now, if `tells`.
+pub fn caps_known(tells: bool, pad: &str, caps: &gst::CapsRef) {
+    if tells {
+        write(&format!("  {pad}: {}\n", picture(caps)));
+    }
+}
+
+fn write(text: &str) {
+    // A closed stderr is the user's choice.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn direction(stream: &AgreedStream) -> &'static str {
+    match stream.direction {
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    }
+}
+
+fn pad_of<'a>(
+    stream: &AgreedStream,
+    pads: &'a [(String, Option<gst::Caps>)],
+) -> Option<&'a (String, Option<gst::Caps>)> {
+    pads.get(stream.local)
+}
+
+fn ssrcs(stream: &AgreedStream, stats: &[(AgreedStream, StreamStats)]) -> (u32, u32) {
+    stats
+        .iter()
+        .find(|(s, _)| s.stream == stream.stream)
+        .map(|(_, s)| (s.ssrc, s.rtx_ssrc))
+        .unwrap_or_default()
+}
+
+fn negotiated(
+    agreed: &[AgreedStream],
+    transport: &TransportInfo,
+    stats: &[(AgreedStream, StreamStats)],
+    pads: &[(String, Option<gst::Caps>)],
+) -> gst::Structure {
+    let streams = agreed.iter().map(|stream| {
+        let codec = &stream.codec;
+        let (ssrc, rtx_ssrc) = ssrcs(stream, stats);
+        let mut builder = gst::Structure::builder("stream")
+            .field("mid", &stream.mid)
+            .field("kind", codec.kind.as_str())
+            .field("direction", direction(stream))
+            .field("codec", &codec.name)
+            .field("clock-rate", codec.clock_rate)
+            .field("fmtp", &codec.fmtp)
+            .field("payload-type", u32::from(codec.payload_type))
+            .field("ssrc", ssrc)
+            .field("feedback", codec.feedback.join(", "));
+        if let Some(profile) = codec.profile() {
+            builder = builder.field("profile", profile);
+        }
+        if let Some(rtx) = codec.rtx_payload_type {
+            builder = builder
+                .field("rtx-payload-type", u32::from(rtx))
+                .field("rtx-ssrc", rtx_ssrc);
+        }
+        if let Some((name, caps)) = pad_of(stream, pads) {
+            builder = builder.field("pad", name);
+            if let Some(caps) = caps {
+                builder = builder.field("caps", caps);
+            }
+        }
+        builder.build().to_send_value()
+    });
+    gst::Structure::builder(NEGOTIATED)
+        .field("streams", gst::List::new(streams))
+        .field("local-candidate", &transport.local_candidate)
+        .field("remote-candidate", &transport.remote_candidate)
+        .field("dtls-role", &transport.dtls_role)
+        .field("dtls-version", &transport.dtls_version)
+        .field("dtls-cipher", &transport.dtls_cipher)
+        .field("srtp-profile", &transport.srtp_profile)
+        .build()
+}
+
+fn report(
+    element: &str,
+    agreed: &[AgreedStream],
+    transport: &TransportInfo,
+    stats: &[(AgreedStream, StreamStats)],
+    pads: &[(String, Option<gst::Caps>)],
+) -> String {
+    let mut text = format!("{element}: connected\n");
+    for stream in agreed {
+        let codec = &stream.codec;
+        let (ssrc, rtx_ssrc) = ssrcs(stream, stats);
+        let name = pad_of(stream, pads).map(|(name, _)| name.as_str());
+        text += &format!(
+            "  {}: {} {codec}, mid {}, payload type {}",
+            name.unwrap_or(codec.kind.as_str()),
+            direction(stream),
+            stream.mid,
+            codec.payload_type,
+        );
+        if ssrc != 0 {
+            text += &format!(", SSRC {ssrc}");
+        }
+        if let Some(rtx) = codec.rtx_payload_type {
+            text += &format!(", RTX {rtx}");
+            if rtx_ssrc != 0 {
+                text += &format!(" (SSRC {rtx_ssrc})");
+            }
+        }
+        if !codec.feedback.is_empty() {
+            text += &format!(", feedback {}", codec.feedback.join(" / "));
+        }
+        if let Some(caps) = pad_of(stream, pads).and_then(|(_, caps)| caps.as_ref()) {
+            text += &format!(", {}", picture(caps));
+        }
+        text.push('\n');
+    }
+    let known = |text: &str| {
+        if text.is_empty() {
+            "unknown".to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    text += &format!(
+        "  transport: {} <-> {}; {} as {}, {}; {}\n",
+        known(&transport.local_candidate),
+        known(&transport.remote_candidate),
+        known(&transport.dtls_version),
+        known(&transport.dtls_role),
+        known(&transport.dtls_cipher),
+        known(&transport.srtp_profile),
+    );
+    text
+}
+
+/// `1920x1080 at 30/1 frames/s`, or what there is.
+fn picture(caps: &gst::CapsRef) -> String {
+    let Some(structure) = caps.structure(0) else {
+        return "no caps".to_owned();
+    };
+    let mut text = structure.name().to_string();
+    if let (Ok(width), Ok(height)) = (structure.get::<i32>("width"), structure.get::<i32>("height"))
+    {
+        text += &format!(" {width}x{height}");
+    }
+    if let Ok(rate) = structure.get::<gst::Fraction>("framerate")
+        && rate.numer() > 0
+    {
+        text += &format!(" at {}/{} frames/s", rate.numer(), rate.denom());
+    }
+    if let Ok(profile) = structure.get::<&str>("profile") {
+        text += &format!(", profile {profile}");
+    }
+    if let (Ok(rate), Ok(channels)) = (structure.get::<i32>("rate"), structure.get::<i32>("channels"))
+    {
+        text += &format!(" {rate} Hz, {channels} channels");
+    }
+    text
+}
+
+/// Counters of a call for the `stats` property: one structure a stream, W3C names.
+pub fn stats_structure(stats: &[(AgreedStream, StreamStats)]) -> gst::Structure {
+    let mut builder = gst::Structure::builder("application/x-rswebrtc-stats");
+    for (stream, s) in stats {
+        let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
+        builder = builder.field(name, stream_structure(stream, s));
+    }
+    builder.build()
+}
+
+fn stream_structure(stream: &AgreedStream, s: &StreamStats) -> gst::Structure {
+    let sending = stream.direction == Direction::SendOnly;
+    let mut builder = gst::Structure::builder(if sending { "outbound-rtp" } else { "inbound-rtp" })
+        .field("kind", stream.codec.kind.as_str())
+        .field("mid", &stream.mid)
+        .field("ssrc", s.ssrc)
+        .field("codec", &stream.codec.name)
+        .field("packets-lost", s.packets_lost)
+        .field("nack-count", s.nack_count)
+        .field("pli-count", s.pli_count)
+        .field("fir-count", s.fir_count);
+    builder = if sending {
+        builder
+            .field("packets-sent", s.packets_sent)
+            .field("bytes-sent", s.bytes_sent)
+            .field("frames-sent", s.frames_sent)
+            .field("frames-dropped", s.frames_dropped)
+            .field("retransmitted-packets-sent", s.retransmitted_packets_sent)
+    } else {
+        builder
+            .field("packets-received", s.packets_received)
+            .field("bytes-received", s.bytes_received)
+            .field("packets-discarded", s.packets_discarded)
+            .field(
+                "retransmitted-packets-received",
+                s.retransmitted_packets_received,
+            )
+    };
+    if let Some(rtt) = s.round_trip_time {
+        builder = builder.field("round-trip-time", rtt);
+    }
+    if let Some(jitter) = s.jitter {
+        builder = builder.field("jitter", jitter);
+    }
+    builder.build()
+}
