@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Holds data back until a peer is there, and decides where in time it starts.
+//!
+//! A stored film waits here with its first frame and then plays from it in real time; a live
+//! source passes, and what passes before a peer is there is dropped further on. Invariant: every
+//! wait ends on a flush, on [`Gate::close`] and on [`Gate::shut_down`].
+
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use gst::{ClockTime, ClockTimeDiff};
+
+/// Why nothing passes any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The call ended in good order: upstream may end too.
+    Ended,
+    /// The call failed; the error was posted.
+    Failed,
+}
+
+/// What may happen with a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// On, with this added to its running time.
+    Pass(ClockTimeDiff),
+    /// Back, flushing.
+    Flushing,
+    /// Back, for good.
+    Closed(Closed),
+}
+
+/// One gate for all tracks of a call.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// A peer takes media.
+    open: bool,
+    /// The pipeline runs.
+    playing: bool,
+    shut_down: bool,
+    closed: Option<Closed>,
+    /// Tracks that are being flushed.
+    flushing: Vec<usize>,
+    /// First running times of the tracks that wait.
+    waiting: Vec<(usize, ClockTime)>,
+    /// What is added to every running time, so that all tracks stay in step.
+    offset: Option<ClockTimeDiff>,
+}
+
+impl Gate {
+    /// Waits until the buffer of `track` may pass, and gives the offset that makes the earliest
+    /// waiting one due now. `now` gives the pipeline's running time.
+    pub fn wait(
+        &self,
+        track: usize,
+        running_time: ClockTime,
+        now: impl Fn() -> Option<ClockTime>,
+    ) -> Passage {
+        let mut state = self.lock();
+        if !state.waiting.iter().any(|(t, _)| *t == track) {
+            state.waiting.push((track, running_time));
+        }
+        loop {
+            if state.shut_down || state.flushing.contains(&track) {
+                state.waiting.retain(|(t, _)| *t != track);
+                return Passage::Flushing;
+            }
+            if let Some(closed) = state.closed {
+                return Passage::Closed(closed);
+            }
+            if state.open && state.playing {
+                if let Some(offset) = state.offset {
+                    return Passage::Pass(offset);
+                }
+                if let Some(now) = now() {
+                    let first = state.waiting.iter().map(|(_, t)| *t).min();
+                    let first = first.unwrap_or(running_time);
+                    let offset = difference(now, first);
+                    state.offset = Some(offset);
+                    return Passage::Pass(offset);
+                }
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Whether whoever waits for `track` elsewhere should return.
+    pub fn interrupted(&self, track: usize) -> bool {
+        let state = self.lock();
+        state.shut_down || state.flushing.contains(&track)
+    }
+
+    /// Whether a peer takes media now.
+    pub fn is_open(&self) -> bool {
+        self.lock().open
+    }
+
+    /// Why nothing passes any more, if so.
+    pub fn closed(&self) -> Option<Closed> {
+        self.lock().closed
+    }
+
+    /// A peer takes media.
+    pub fn open(&self) {
+        self.change(|state| state.open = true);
+    }
+
+    /// The pipeline runs (or no longer does).
+    pub fn set_playing(&self, playing: bool) {
+        self.change(|state| state.playing = playing);
+    }
+
+    /// The call is over; the first reason stays.
+    pub fn close(&self, closed: Closed) {
+        self.change(|state| {
+            state.open = false;
+            state.closed.get_or_insert(closed);
+        });
+    }
+
+    /// The element leaves: every wait returns, now and later.
+    pub fn shut_down(&self) {
+        self.change(|state| state.shut_down = true);
+    }
+
+    /// A flush of `track` starts (`true`) or stops. After it time starts anew.
+    pub fn set_flushing(&self, track: usize, flushing: bool) {
+        self.change(|state| {
+            state.flushing.retain(|t| *t != track);
+            if flushing {
+                state.flushing.push(track);
+            } else {
+                state.offset = None;
+                state.waiting.clear();
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock but a comparison of times.
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn difference(now: ClockTime, then: ClockTime) -> ClockTimeDiff {
+    let signed = |t: ClockTime| i64::try_from(t.nseconds()).unwrap_or(i64::MAX);
+    signed(now).saturating_sub(signed(then))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const SECOND: ClockTime = ClockTime::SECOND;
+
+    fn now() -> Option<ClockTime> {
+        Some(SECOND * 30)
+    }
+
+    #[test]
+    fn what_waited_starts_now_and_every_track_gets_the_same_offset() {
+        let gate = Arc::new(Gate::default());
+        let (started, has_started) = mpsc::channel();
+        let audio = std::thread::spawn({
+            let gate = gate.clone();
+            move || {
+                started.send(()).unwrap();
+                gate.wait(1, SECOND * 2, now)
+            }
+        });
+        has_started.recv().unwrap();
+        gate.set_playing(true);
+        gate.open();
+        let video = gate.wait(0, SECOND * 3, now);
+        assert_eq!(audio.join().unwrap(), video);
+        assert!(matches!(video, Passage::Pass(d) if d >= 27_000_000_000));
+    }
+
+    #[test]
+    fn nothing_passes_before_the_pipeline_plays() {
+        let gate = Arc::new(Gate::default());
+        gate.open();
+        let waiting = std::thread::spawn({
+            let gate = gate.clone();
+            move || gate.wait(0, SECOND, now)
+        });
+        gate.set_playing(true);
+        assert_eq!(waiting.join().unwrap(), Passage::Pass(29_000_000_000));
+    }
+
+    #[test]
+    fn a_flush_sends_a_waiting_track_back_and_time_starts_anew() {
+        let gate = Gate::default();
+        gate.set_playing(true);
+        gate.open();
+        assert_eq!(gate.wait(0, SECOND, now), Passage::Pass(29_000_000_000));
+        gate.set_flushing(0, true);
+        assert_eq!(gate.wait(0, SECOND, now), Passage::Flushing);
+        gate.set_flushing(0, false);
+        assert_eq!(gate.wait(0, SECOND * 2, now), Passage::Pass(28_000_000_000));
+    }
+
+    #[test]
+    fn the_first_reason_to_close_stays() {
+        let gate = Gate::default();
+        gate.close(Closed::Ended);
+        gate.close(Closed::Failed);
+        assert_eq!(gate.wait(0, SECOND, now), Passage::Closed(Closed::Ended));
+        assert!(!gate.is_open());
+        gate.shut_down();
+        assert_eq!(gate.wait(0, SECOND, now), Passage::Flushing);
+    }
+}

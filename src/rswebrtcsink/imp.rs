@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The sink bin: pads, states, and what a call's events do to them.
+//!
+//! Lock order: `settings` and `pads` and `call` are each taken alone, for moments, and never held
+//! over a call into GStreamer, a session's wait or a message.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::gst_glue::{caps, errors, events, report};
+use crate::logging::SINK as CAT;
+use crate::media::codec::MediaKind;
+use crate::session::Session;
+use crate::session::event::Event;
+use crate::signalling::Role;
+
+use super::call::SinkCall;
+use super::gate::Closed;
+use super::pad::Chain;
+use super::settings::Settings;
+use super::track_sink::TrackSink;
+
+/// A state change to READY waits this long for the bye; the rest goes on in the background.
+const STOP_LIMIT: Duration = Duration::from_millis(700);
+/// Pads that brought nothing for so long are named.
+const SILENT_PAD: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub struct RsWebRtcSink {
+    settings: Mutex<Settings>,
+    pads: Mutex<Vec<SinkPad>>,
+    call: Mutex<Option<Arc<SinkCall>>>,
+}
+
+struct SinkPad {
+    ghost: gst::GhostPad,
+    chain: Option<Arc<Chain>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for RsWebRtcSink {
+    const NAME: &'static str = "GstRsWebRtcSink";
+    type Type = super::RsWebRtcSink;
+    type ParentType = gst::Bin;
+    type Interfaces = (gst::ChildProxy,);
+}
+
+impl ObjectImpl for RsWebRtcSink {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(Settings::properties);
+        PROPERTIES.as_ref()
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        lock(&self.settings).set(value, pspec);
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            let call = lock(&self.call).clone();
+            let stats = call.map(|call| call.session().stats()).unwrap_or_default();
+            return report::stats_structure(&stats).to_value();
+        }
+        let settings = lock(&self.settings);
+        settings.get(pspec).unwrap_or_else(|| pspec.default_value().clone())
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.obj().set_suppressed_flags(
+            gst::ElementFlags::SOURCE | gst::ElementFlags::SINK,
+        );
+        self.obj().set_element_flags(gst::ElementFlags::SINK);
+    }
+}
+
+impl GstObjectImpl for RsWebRtcSink {}
+impl ChildProxyImpl for RsWebRtcSink {
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        let children = self.obj().children();
+        let child = children.get(usize::try_from(index).ok()?)?;
+        Some(child.clone().upcast())
+    }
+
+    fn children_count(&self) -> u32 {
+        u32::try_from(self.obj().children().len()).unwrap_or(u32::MAX)
+    }
+}
+impl BinImpl for RsWebRtcSink {}
+
+impl ElementImpl for RsWebRtcSink {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "WebRTC sink",
+                "Sink/Network/WebRTC",
+                "Sends encoded streams to a WebRTC peer",
+                env!("CARGO_PKG_AUTHORS"),
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            [("video_%u", MediaKind::Video), ("audio_%u", MediaKind::Audio)]
+                .into_iter()
+                .filter_map(|(name, kind)| {
+                    gst::PadTemplate::new(
+                        name,
+                        gst::PadDirection::Sink,
+                        gst::PadPresence::Request,
+                        &caps::encoded_caps(kind),
+                    )
+                    .ok()
+                })
+                .collect()
+        });
+        TEMPLATES.as_ref()
+    }
+
+    fn request_new_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        if lock(&self.call).is_some() {
+            gst::element_imp_warning!(
+                self,
+                gst::CoreError::Pad,
+                ("a pad was asked for during a call: add pads in NULL or READY")
+            );
+            return None;
+        }
+        let name = self.pad_name(template, name)?;
+        let weak = self.obj().downgrade();
+        let ghost = gst::GhostPad::builder_from_template(template)
+            .name(name)
+            .event_function(move |pad, parent, event| {
+                if let (gst::EventView::Caps(caps), Some(sink)) = (event.view(), weak.upgrade()) {
+                    if !sink.imp().caps_came(pad, caps.caps()) {
+                        return false;
+                    }
+                }
+                gst::Pad::event_default(pad, parent, event)
+            })
+            .build();
+        lock(&self.pads).push(SinkPad {
+            ghost: ghost.clone(),
+            chain: None,
+        });
+        ghost.set_active(true).ok()?;
+        self.obj().add_pad(&ghost).ok()?;
+        Some(ghost.upcast())
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        let Some(ghost) = pad.downcast_ref::<gst::GhostPad>() else {
+            return;
+        };
+        let chain = {
+            let mut pads = lock(&self.pads);
+            let at = pads.iter().position(|p| p.ghost == *ghost);
+            at.map(|at| pads.remove(at)).and_then(|p| p.chain)
+        };
+        let _ = ghost.set_active(false);
+        if let Some(chain) = chain {
+            chain.remove(self.obj().upcast_ref(), ghost);
+        }
+        let _ = self.obj().remove_pad(ghost);
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        use gst::StateChange::{PausedToPlaying, PausedToReady, PlayingToPaused, ReadyToPaused};
+        match transition {
+            ReadyToPaused => self.start_call().map_err(|message| {
+                self.post_error_message(message);
+                gst::StateChangeError
+            })?,
+            // Wakes what waits for the peer, so that pads can be deactivated.
+            PausedToReady => self.with_call(|call| call.gate.shut_down()),
+            PlayingToPaused => self.with_call(|call| call.gate.set_playing(false)),
+            _ => {}
+        }
+        let result = self.parent_change_state(transition);
+        match transition {
+            PausedToPlaying if result.is_ok() => self.with_call(|call| call.gate.set_playing(true)),
+            PausedToReady => self.stop_call(),
+            ReadyToPaused if result.is_err() => {
+                self.with_call(|call| call.gate.shut_down());
+                self.stop_call();
+            }
+            _ => {}
+        }
+        result
+    }
+}
+
+impl RsWebRtcSink {
+    /// The user's own name for a pad, or the next free one.
+    fn pad_name(&self, template: &gst::PadTemplate, wanted: Option<&str>) -> Option<String> {
+        let taken = |name: &str| self.obj().static_pad(name).is_some();
+        if let Some(name) = wanted.filter(|n| !n.contains('%')) {
+            if taken(name) {
+                gst::warning!(CAT, imp = self, "there is a pad {name} already");
+                return None;
+            }
+            return Some(name.to_owned());
+        }
+        let prefix = template.name_template().trim_end_matches("%u").to_owned();
+        (0..u32::MAX)
+            .map(|n| format!("{prefix}{n}"))
+            .find(|name| !taken(name))
+    }
+
+    fn start_call(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let names: Vec<String> = lock(&self.pads)
+            .iter()
+            .map(|p| p.ghost.name().to_string())
+            .collect();
+        if names.is_empty() {
+            return Err(gst::error_msg!(
+                gst::CoreError::Pad,
+                ("there is nothing to send: link an encoder or a parser to this element")
+            ));
+        }
+        let config = settings.call.session_config(Role::Offerer)?;
+        let handle = crate::runtime::handle()
+            .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
+        let factory = Arc::new(crate::peer::WebRtcPeerFactory::default());
+        let (session, receiver) = Session::start(config, factory, &handle);
+        let call = SinkCall::new(session, names);
+        *lock(&self.call) = Some(call.clone());
+        let weak = self.obj().downgrade();
+        let of_call = Arc::downgrade(&call);
+        let reports = settings.call.reports_on_stderr();
+        let mut teller = report::Teller::new(reports);
+        events::spawn(receiver, move |event| {
+            let (Some(sink), Some(call)) = (weak.upgrade(), of_call.upgrade()) else {
+                return false;
+            };
+            sink.imp().happened(&call, event, &mut teller)
+        })
+        .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("no thread: {}", e)))?;
+        self.watch_silent_pads(&handle, &call);
+        Ok(())
+    }
+
+    /// A call that never starts because one pad gets no data is the worst riddle: name the pad.
+    fn watch_silent_pads(&self, handle: &tokio::runtime::Handle, call: &Arc<SinkCall>) {
+        let weak = self.obj().downgrade();
+        let call = Arc::downgrade(call);
+        handle.spawn(async move {
+            tokio::time::sleep(SILENT_PAD).await;
+            let (Some(sink), Some(call)) = (weak.upgrade(), call.upgrade()) else {
+                return;
+            };
+            let silent = call.silent_pads();
+            if silent.is_empty() || call.gate.closed().is_some() {
+                return;
+            }
+            gst::element_warning!(
+                sink,
+                gst::StreamError::Format,
+                (
+                    "no data came on pad {} yet, and the call starts only when all pads have some. \
+                     After a demuxer every branch needs a queue of its own",
+                    silent.join(", ")
+                )
+            );
+        });
+    }
+
+    fn stop_call(&self) {
+        let call = lock(&self.call).take();
+        if let Some(call) = call {
+            if !call.session().stop(STOP_LIMIT) {
+                gst::info!(CAT, imp = self, "the call ends in the background");
+            }
+        }
+        let chains: Vec<_> = lock(&self.pads)
+            .iter_mut()
+            .filter_map(|p| p.chain.take().map(|chain| (p.ghost.clone(), chain)))
+            .collect();
+        for (ghost, chain) in chains {
+            chain.remove(self.obj().upcast_ref(), &ghost);
+        }
+    }
+
+    /// Caps on a pad: builds what is behind it, or checks that it still fits.
+    fn caps_came(&self, pad: &gst::GhostPad, caps: &gst::CapsRef) -> bool {
+        let Some(call) = lock(&self.call).clone() else {
+            return false;
+        };
+        let (local, existing) = {
+            let pads = lock(&self.pads);
+            let Some(local) = pads.iter().position(|p| p.ghost == *pad) else {
+                return false;
+            };
+            (local, pads.get(local).and_then(|p| p.chain.clone()))
+        };
+        if let Some(chain) = existing {
+            if chain.carries(caps) {
+                return true;
+            }
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("the codec on pad {} changed during the call; start a new call", pad.name())
+            );
+            return false;
+        }
+        let settings = lock(&self.settings).clone();
+        let track = TrackSink::new(call, local, settings.early_data, settings.sync);
+        match Chain::build(self.obj().upcast_ref(), pad, caps, track) {
+            Ok(chain) => {
+                if let Some(p) = lock(&self.pads).iter_mut().find(|p| p.ghost == *pad) {
+                    p.chain = Some(Arc::new(chain));
+                }
+                true
+            }
+            Err(message) => {
+                self.post_error_message(message);
+                false
+            }
+        }
+    }
+
+    /// Runs on the call's event thread. Tells whether more events are wanted.
+    fn happened(&self, call: &Arc<SinkCall>, event: Event, teller: &mut report::Teller) -> bool {
+        let current = lock(&self.call).as_ref().is_some_and(|c| Arc::ptr_eq(c, call));
+        if !current {
+            return false;
+        }
+        let obj = self.obj();
+        match event {
+            Event::Notice(text) => {
+                gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
+            }
+            Event::LeftOut(local, reason) => {
+                let name = call.pad_name(local).unwrap_or_default();
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::CodecNotFound,
+                    ("pad {name} is not sent: {reason}")
+                );
+            }
+            Event::Agreed(streams) => {
+                teller.agreed(streams.into_iter().map(|(stream, _)| stream).collect());
+            }
+            Event::Connected(info) => {
+                for track in self.tracks() {
+                    track.start_at_key_frame();
+                }
+                call.gate.open();
+                for (local, track) in self.tracks().into_iter().enumerate() {
+                    if call.may_ask_key_frame(local) {
+                        track.ask_key_frame();
+                    }
+                }
+                let stats = call.session().stats();
+                let pads = self.pad_caps();
+                teller.connected(obj.upcast_ref(), &info, &stats, &pads);
+            }
+            Event::KeyFrameRequest(local) => {
+                if let Some(track) = self.tracks().get(local) {
+                    if call.may_ask_key_frame(local) {
+                        track.ask_key_frame();
+                    }
+                }
+            }
+            Event::Ended(_) => call.gate.close(Closed::Ended),
+            Event::Failed(error) => {
+                errors::post(&*obj, &error);
+                call.gate.close(Closed::Failed);
+            }
+        }
+        true
+    }
+
+    fn tracks(&self) -> Vec<TrackSink> {
+        lock(&self.pads)
+            .iter()
+            .filter_map(|p| p.chain.as_ref().map(|c| c.track().clone()))
+            .collect()
+    }
+
+    /// Names and current caps of the pads, in order.
+    fn pad_caps(&self) -> Vec<(String, Option<gst::Caps>)> {
+        let ghosts: Vec<_> = lock(&self.pads).iter().map(|p| p.ghost.clone()).collect();
+        ghosts
+            .iter()
+            .map(|g| (g.name().to_string(), g.current_caps()))
+            .collect()
+    }
+
+    fn with_call(&self, act: impl FnOnce(&SinkCall)) {
+        let call = lock(&self.call).clone();
+        if let Some(call) = call {
+            act(&call);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Plain values, replaced whole: nothing is left half changed by a panic.
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MPL-2.0
+/**
+ * SECTION:element-rswebrtcsink
+ *
+ * Sends encoded streams to one WebRTC peer. Whatever encoder, parser or demuxer stands before it
+ * stays as it is: the element packs and sends what it gets.
+ *
+ * Pads are requested by linking. Streams that are stored (a file) wait until the peer is there
+ * and then play from their first frame in real time; live ones are dropped until then and start
+ * at a key frame (#GstRsWebRtcSink:early-data). The pipeline is PLAYING meanwhile. After EOS
+ * everything is delivered, then the call ends with a bye.
+ *
+ * ## Example pipelines
+ * |[
+ * gst-launch-1.0 filesrc location=test.mp4 ! qtdemux ! h264parse ! rswebrtcsink
+ * ]|
+ * Prints an offer. Paste it into the other side, and the answer back here.
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency ! rswebrtcsink name=s  audiotestsrc is-live=true ! opusenc ! s.
+ * ]|
+ * Sends a test picture and a tone in one call.
+ * |[
+ * gst-launch-1.0 filesrc location=film.webm ! matroskademux name=d  d.video_0 ! queue ! rswebrtcsink name=s signaller=file location=/tmp/call ice-addresses=127.0.0.1  d.audio_0 ! queue ! s.
+ * ]|
+ * Sends a VP8 film with Opus sound to a peer that meets it in a directory.
+ *
+ * The other side: #rswebrtcsrc.
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod call;
+mod gate;
+mod imp;
+mod pad;
+mod settings;
+mod timing;
+mod track_sink;
+
+glib::wrapper! {
+    /// The `rswebrtcsink` element.
+    pub struct RsWebRtcSink(ObjectSubclass<imp::RsWebRtcSink>)
+        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
+}
+
+/// Registers the element.
+///
+/// # Errors
+///
+/// GStreamer's word when the name is taken.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "rswebrtcsink",
+        gst::Rank::NONE,
+        RsWebRtcSink::static_type(),
+    )
+}

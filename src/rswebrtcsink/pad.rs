@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What stands behind one sink pad: parser, payloader and track sink, built when the first caps
+//! tell the codec and taken away when the call is over.
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::gst_glue::caps::{Carriage, filter};
+use crate::gst_glue::errors::missing_element;
+use crate::logging::SINK as CAT;
+
+use super::timing;
+use super::track_sink::TrackSink;
+
+/// Payload bytes that fit a path's MTU with SRTP, UDP and IPv6 headers around them.
+const RTP_MTU: u32 = 1200;
+
+/// The elements behind one pad.
+pub struct Chain {
+    carriage: &'static Carriage,
+    elements: Vec<gst::Element>,
+    track: TrackSink,
+}
+
+impl Chain {
+    /// Builds the chain for `caps` inside `bin` and makes it the target of `pad`.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or does not fit; nothing is left in `bin` then.
+    pub fn build(
+        bin: &gst::Bin,
+        pad: &gst::GhostPad,
+        caps: &gst::CapsRef,
+        track: TrackSink,
+    ) -> Result<Self, gst::ErrorMessage> {
+        let carriage = Carriage::of_caps(caps).ok_or_else(|| {
+            gst::error_msg!(
+                gst::StreamError::CodecNotFound,
+                (
+                    "pad {} gets {}, which this element does not carry; it takes VP8, H264 and Opus",
+                    pad.name(),
+                    caps.structure(0).map(|s| s.name().as_str()).unwrap_or("nothing")
+                )
+            )
+        })?;
+        let mut elements = encoded_side(carriage)?;
+        let payloader = make(carriage.payloader)?;
+        configure_payloader(&payloader);
+        elements.push(payloader);
+        elements.push(track.clone().upcast());
+        let chain = Self {
+            carriage,
+            elements,
+            track,
+        };
+        if let Err(error) = chain.plug(bin, pad) {
+            chain.remove(bin, pad);
+            return Err(gst::error_msg!(
+                gst::CoreError::Failed,
+                ("cannot connect pad {}", pad.name()),
+                ["{error}"]
+            ));
+        }
+        Ok(chain)
+    }
+
+    /// Whether `caps` can go on through this chain.
+    pub fn carries(&self, caps: &gst::CapsRef) -> bool {
+        Carriage::of_caps(caps).is_some_and(|row| row.name == self.carriage.name)
+    }
+
+    /// The track's end.
+    pub fn track(&self) -> &TrackSink {
+        &self.track
+    }
+
+    /// Takes the chain out of `bin`.
+    pub fn remove(&self, bin: &gst::Bin, pad: &gst::GhostPad) {
+        let _ = pad.set_target(None::<&gst::Pad>);
+        for element in self.elements.iter().rev() {
+            element.set_locked_state(true);
+            let _ = element.set_state(gst::State::Null);
+            let _ = bin.remove(element);
+        }
+    }
+
+    fn plug(&self, bin: &gst::Bin, pad: &gst::GhostPad) -> Result<(), glib::BoolError> {
+        bin.add_many(&self.elements)?;
+        gst::Element::link_many(&self.elements)?;
+        let payloader = self
+            .elements
+            .iter()
+            .rev()
+            .nth(1)
+            .and_then(|e| e.static_pad("sink"))
+            .ok_or_else(|| glib::bool_error!("a payloader without a sink pad"))?;
+        timing::watch(&payloader, bin.upcast_ref(), pad.name().as_str());
+        // The end first, so that nothing is pushed into an element that is not ready.
+        for element in self.elements.iter().rev() {
+            element.sync_state_with_parent()?;
+        }
+        let first = self
+            .elements
+            .first()
+            .and_then(|e| e.static_pad("sink"))
+            .ok_or_else(|| glib::bool_error!("a chain without a sink pad"))?;
+        pad.set_target(Some(&first))
+    }
+}
+
+fn encoded_side(carriage: &Carriage) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
+    let mut elements = Vec::new();
+    if let Some(parser) = carriage.parser {
+        elements.push(make(parser)?);
+    }
+    if let Some(caps) = carriage.parsed_caps {
+        elements.push(filter(caps).map_err(|e| missing_element("capsfilter", &e))?);
+    }
+    Ok(elements)
+}
+
+fn make(name: &str) -> Result<gst::Element, gst::ErrorMessage> {
+    gst::ElementFactory::make(name)
+        .build()
+        .map_err(|e| missing_element(name, &e))
+}
+
+fn configure_payloader(payloader: &gst::Element) {
+    if payloader.has_property("mtu") {
+        payloader.set_property("mtu", RTP_MTU);
+    }
+    if payloader.has_property("config-interval") {
+        // Parameter sets with every key frame: whoever joins or lost a packet can start there.
+        payloader.set_property("config-interval", -1i32);
+    }
+    if payloader.has_property("aggregate-mode") {
+        payloader.set_property_from_str("aggregate-mode", "zero-latency");
+    }
+    if payloader.has_property("picture-id-mode") {
+        // Lets receivers tell a lost frame from a dropped one (RFC 7741 section 4.2).
+        payloader.set_property_from_str("picture-id-mode", "15-bit");
+    }
+    gst::log!(CAT, obj = payloader, "configured");
+}

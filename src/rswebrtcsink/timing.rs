@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Looks at the frames of one pad on their way to the payloader: gives times to those that have
+//! none, and tells of B-frames, which browsers do not show.
+
+use gst::prelude::*;
+
+/// Frames that a decoder may hold back before it is sure that there are no B-frames.
+const REORDER_WINDOW: u32 = 300;
+
+/// Watches `pad` (parsed frames go through it) for `element`'s pad `name`.
+pub fn watch(pad: &gst::Pad, element: &gst::Element, name: &str) {
+    let element = element.downgrade();
+    let name = name.to_owned();
+    let state = std::sync::Mutex::new(State::default());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut state = state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = match state.see(buffer, || frame_rate(pad)) {
+            Seen::Fine => return gst::PadProbeReturn::Ok,
+            found => found,
+        };
+        drop(state);
+        if let Some(element) = element.upgrade() {
+            tell(&element, &name, &found);
+        }
+        if matches!(found, Seen::NoRate) {
+            info.flow_res = Err(gst::FlowError::Error);
+            info.data = None;
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Frames that were given times.
+    counted: u64,
+    told_untimed: bool,
+    told_reordered: bool,
+    highest: Option<gst::ClockTime>,
+    seen: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Fine,
+    /// First frame without a time; counted at this rate.
+    Untimed(gst::Fraction),
+    /// A frame without a time, and no rate to count at.
+    NoRate,
+    /// Frames are not sent in the order of their times.
+    Reordered,
+}
+
+impl State {
+    fn see(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
+        let Some(pts) = buffer.pts().filter(|_| self.counted == 0) else {
+            return self.count(buffer, rate);
+        };
+        if self.told_reordered || self.seen > REORDER_WINDOW {
+            return Seen::Fine;
+        }
+        self.seen += 1;
+        let backwards = self.highest.is_some_and(|highest| pts < highest);
+        self.highest = Some(self.highest.map_or(pts, |highest| highest.max(pts)));
+        if backwards && !buffer.flags().contains(gst::BufferFlags::DISCONT) {
+            self.told_reordered = true;
+            return Seen::Reordered;
+        }
+        Seen::Fine
+    }
+
+    fn count(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
+        let rate = match rate() {
+            Some(rate) if rate.numer() > 0 && rate.denom() > 0 => rate,
+            _ => return Seen::NoRate,
+        };
+        let (numer, denom) = (rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
+        let at = |n: u64| {
+            gst::ClockTime::SECOND.mul_div_floor(n.saturating_mul(u64::from(denom)), u64::from(numer))
+        };
+        let start = at(self.counted).unwrap_or(gst::ClockTime::ZERO);
+        let end = at(self.counted + 1).unwrap_or(start);
+        self.counted += 1;
+        let buffer = buffer.make_mut();
+        buffer.set_pts(start);
+        buffer.set_dts(start);
+        buffer.set_duration(end.saturating_sub(start));
+        if self.told_untimed {
+            return Seen::Fine;
+        }
+        self.told_untimed = true;
+        Seen::Untimed(rate)
+    }
+}
+
+fn frame_rate(pad: &gst::Pad) -> Option<gst::Fraction> {
+    pad.current_caps()?.structure(0)?.get("framerate").ok()
+}
+
+fn tell(element: &gst::Element, name: &str, seen: &Seen) {
+    match seen {
+        Seen::Fine => {}
+        Seen::Untimed(rate) => gst::element_warning!(
+            element,
+            gst::StreamError::Format,
+            (
+                "the frames on pad {} carry no times: they are sent at the {}/{} frames per \
+                 second that the stream names. A file in a container (mp4, mkv) keeps its times",
+                name,
+                rate.numer(),
+                rate.denom()
+            )
+        ),
+        Seen::NoRate => gst::element_error!(
+            element,
+            gst::StreamError::Format,
+            (
+                "the frames on pad {} carry no times, and the stream names no framerate: state \
+                 it before this element, for example \
+                 'h264parse ! video/x-h264,framerate=30/1 ! rswebrtcsink'",
+                name
+            )
+        ),
+        Seen::Reordered => gst::element_warning!(
+            element,
+            gst::StreamError::Format,
+            (
+                "the video on pad {} has B-frames: browsers show it jumping or not at all. \
+                 Encode without them (x264enc bframes=0 or tune=zerolatency; ffmpeg -bf 0; \
+                 nvh264enc bframes=0; vah264enc b-frames=0). It is sent as it is",
+                name
+            )
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(ms: Option<u64>) -> gst::Buffer {
+        let mut buffer = gst::Buffer::new();
+        buffer.make_mut().set_pts(ms.map(gst::ClockTime::from_mseconds));
+        buffer
+    }
+
+    #[test]
+    fn frames_without_times_are_counted_at_the_streams_rate() {
+        gst::init().unwrap();
+        let mut state = State::default();
+        let rate = || Some(gst::Fraction::new(30, 1));
+        let mut first = frame(None);
+        assert_eq!(state.see(&mut first, rate), Seen::Untimed(gst::Fraction::new(30, 1)));
+        let mut fourth = frame(None);
+        for _ in 0..3 {
+            fourth = frame(None);
+            assert_eq!(state.see(&mut fourth, rate), Seen::Fine);
+        }
+        assert_eq!(first.pts(), Some(gst::ClockTime::ZERO));
+        assert_eq!(fourth.pts(), Some(gst::ClockTime::from_mseconds(100)));
+        assert_eq!(fourth.duration(), Some(gst::ClockTime::from_nseconds(33_333_333)));
+    }
+
+    #[test]
+    fn without_a_rate_it_is_an_error() {
+        gst::init().unwrap();
+        let mut state = State::default();
+        assert_eq!(state.see(&mut frame(None), || None), Seen::NoRate);
+        let zero = || Some(gst::Fraction::new(0, 1));
+        assert_eq!(state.see(&mut frame(None), zero), Seen::NoRate);
+    }
+
+    #[test]
+    fn frames_out_of_order_are_told_once() {
+        gst::init().unwrap();
+        let mut state = State::default();
+        let none = || None;
+        let seen: Vec<_> = [0, 100, 33, 66, 200, 133]
+            .map(|ms| state.see(&mut frame(Some(ms)), none))
+            .into();
+        assert_eq!(seen.iter().filter(|s| **s == Seen::Reordered).count(), 1);
+        assert_eq!(seen[2], Seen::Reordered);
+    }
+}

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The end of one track inside the sink: a private `BaseSink` that takes RTP from a payloader in
+//! clock time and hands whole frames to the call.
+//!
+//! GstBase gives clock sync, latency, segments and EOS. It does no preroll (`async` is off): a
+//! call may come long after PLAYING. Data waits in a probe on the pad, outside of the preroll
+//! lock, which state changes need.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+
+use crate::gst_glue::caps::codec_of_rtp_caps;
+use crate::gst_glue::rtp;
+use crate::logging::SINK as CAT;
+use crate::media::keyframe;
+use crate::media::rtp_packet::{OutboundFrame, OutboundPacket};
+
+use super::call::SinkCall;
+use super::gate::{Closed, Passage};
+
+glib::wrapper! {
+    pub struct TrackSink(ObjectSubclass<imp::TrackSink>)
+        @extends gst_base::BaseSink, gst::Element, gst::Object;
+}
+
+/// What an application may want done with data that comes before a peer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRsWebRtcEarlyData")]
+pub enum EarlyData {
+    /// By the source.
+    #[default]
+    #[enum_value(name = "Hold a stored stream, drop a live one", nick = "auto")]
+    Auto,
+    /// Wait.
+    #[enum_value(name = "Hold the stream until a peer is there", nick = "hold")]
+    Hold,
+    /// Drop.
+    #[enum_value(name = "Drop everything until a peer is there", nick = "drop")]
+    Drop,
+}
+
+impl TrackSink {
+    /// The end of track `local` of `call`.
+    pub fn new(call: Arc<SinkCall>, local: usize, early_data: EarlyData, sync: bool) -> Self {
+        let sink: Self = glib::Object::new();
+        sink.set_property("async", false);
+        sink.set_sync(sync);
+        // A late frame is still a frame of the film; the peer's queue bounds what can pile up.
+        sink.set_max_lateness(-1);
+        sink.imp().attach(call, local, early_data);
+        sink
+    }
+
+    /// Drops frames until the next key frame: the start for a live source.
+    pub fn start_at_key_frame(&self) {
+        self.imp().start_at_key_frame();
+    }
+
+    /// Asks upstream for a key frame.
+    pub fn ask_key_frame(&self) {
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+            .all_headers(true)
+            .build();
+        self.sink_pad().push_event(event);
+    }
+
+    fn sink_pad(&self) -> gst::Pad {
+        self.upcast_ref::<gst_base::BaseSink>().sink_pad().clone()
+    }
+}
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct TrackSink {
+        track: Mutex<Option<Track>>,
+    }
+
+    /// Lives as long as the call.
+    struct Track {
+        call: Arc<SinkCall>,
+        local: usize,
+        early_data: EarlyData,
+        encoding_name: String,
+        clock_rate: u32,
+        /// Of the frame that is being collected.
+        packets: Vec<OutboundPacket>,
+        key: bool,
+        needs_key: bool,
+        /// Added to every RTP timestamp, like the offset in time.
+        shift: u32,
+        hold: Option<bool>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for TrackSink {
+        const NAME: &'static str = "GstRsWebRtcTrackSink";
+        type Type = super::TrackSink;
+        type ParentType = gst_base::BaseSink;
+    }
+
+    impl ObjectImpl for TrackSink {}
+    impl GstObjectImpl for TrackSink {}
+
+    impl ElementImpl for TrackSink {
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+                let caps = gst::Caps::new_empty_simple("application/x-rtp");
+                gst::PadTemplate::new(
+                    "sink",
+                    gst::PadDirection::Sink,
+                    gst::PadPresence::Always,
+                    &caps,
+                )
+                .into_iter()
+                .collect()
+            });
+            TEMPLATES.as_ref()
+        }
+    }
+
+    impl BaseSinkImpl for TrackSink {
+        fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+            let codec = codec_of_rtp_caps(caps)
+                .ok_or_else(|| gst::loggable_error!(CAT, "no RTP caps of ours: {caps}"))?;
+            let clock_rate = caps
+                .structure(0)
+                .and_then(|s| s.get::<i32>("clock-rate").ok())
+                .and_then(|rate| u32::try_from(rate).ok())
+                .unwrap_or(codec.clock_rate);
+            let (call, local) = {
+                let mut guard = self.lock();
+                let Some(track) = guard.as_mut() else {
+                    return Err(gst::loggable_error!(CAT, "no call"));
+                };
+                track.encoding_name.clone_from(&codec.name);
+                track.clock_rate = clock_rate;
+                (track.call.clone(), track.local)
+            };
+            call.set_codec(local, codec).map_err(|text| {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ("{text}; start a new call to change it")
+                );
+                gst::loggable_error!(CAT, "{text}")
+            })
+        }
+
+        fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+            self.render_buffers(std::iter::once(buffer.as_ref()))
+        }
+
+        fn render_list(&self, list: &gst::BufferList) -> Result<gst::FlowSuccess, gst::FlowError> {
+            self.render_buffers(list.iter())
+        }
+    }
+
+    impl TrackSink {
+        pub fn attach(&self, call: Arc<SinkCall>, local: usize, early_data: EarlyData) {
+            *self.lock() = Some(Track {
+                call,
+                local,
+                early_data,
+                encoding_name: String::new(),
+                clock_rate: 90_000,
+                packets: Vec::new(),
+                key: false,
+                needs_key: false,
+                shift: 0,
+                hold: None,
+            });
+            let types = gst::PadProbeType::BUFFER
+                | gst::PadProbeType::BUFFER_LIST
+                | gst::PadProbeType::EVENT_DOWNSTREAM
+                | gst::PadProbeType::EVENT_FLUSH;
+            let weak = self.obj().downgrade();
+            self.obj().sink_pad().add_probe(types, move |_, info| {
+                let Some(sink) = weak.upgrade() else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                sink.imp().probe(info)
+            });
+        }
+
+        pub fn start_at_key_frame(&self) {
+            if let Some(track) = self.lock().as_mut() {
+                track.needs_key = track.hold == Some(false);
+            }
+        }
+
+        fn probe(&self, info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
+            let first = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => buffer.pts(),
+                Some(gst::PadProbeData::BufferList(list)) => list.get(0).and_then(|b| b.pts()),
+                Some(gst::PadProbeData::Event(event)) => {
+                    return self.probe_event(event.type_());
+                }
+                _ => return gst::PadProbeReturn::Ok,
+            };
+            let result = self.admit(first);
+            if result.is_ok() {
+                return gst::PadProbeReturn::Ok;
+            }
+            info.flow_res = result;
+            // Frees the data; the flow result above is what upstream gets.
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        }
+
+        fn probe_event(&self, event: gst::EventType) -> gst::PadProbeReturn {
+            let Some((call, local)) = self.call() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            match event {
+                gst::EventType::FlushStart => call.gate.set_flushing(local, true),
+                gst::EventType::FlushStop => {
+                    call.gate.set_flushing(local, false);
+                    call.resume_track(local);
+                    if let Some(track) = self.lock().as_mut() {
+                        track.packets.clear();
+                        track.key = false;
+                    }
+                }
+                gst::EventType::Eos => self.deliver_all(&call, local),
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        }
+
+        /// The last track to end waits until the remote has everything; then the call is over.
+        fn deliver_all(&self, call: &SinkCall, local: usize) {
+            if !call.finish_track(local) || !call.gate.is_open() {
+                return;
+            }
+            gst::debug!(CAT, imp = self, "all tracks ended, delivering the rest");
+            call.session().finish();
+            while !call.session().wait_done(Duration::from_millis(50)) {
+                if call.gate.interrupted(local) {
+                    return;
+                }
+            }
+        }
+
+        /// Lets data in, now or later; what it says goes upstream.
+        fn admit(&self, pts: Option<gst::ClockTime>) -> Result<gst::FlowSuccess, gst::FlowError> {
+            let (call, local) = self.call().ok_or(gst::FlowError::Flushing)?;
+            if let Some(closed) = call.gate.closed() {
+                return Err(flow_of(closed));
+            }
+            if !self.holds() {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            let obj = self.obj();
+            let running_time = pts.and_then(|pts| {
+                let segment = obj.sink_pad().sticky_event::<gst::event::Segment>(0)?;
+                let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
+                segment.to_running_time(pts)
+            });
+            let now = || obj.current_running_time();
+            match call
+                .gate
+                .wait(local, running_time.unwrap_or(gst::ClockTime::ZERO), now)
+            {
+                Passage::Pass(offset) => {
+                    self.set_offset(offset);
+                    Ok(gst::FlowSuccess::Ok)
+                }
+                Passage::Flushing => Err(gst::FlowError::Flushing),
+                Passage::Closed(closed) => Err(flow_of(closed)),
+            }
+        }
+
+        /// Whether data waits for the peer; asked of upstream once, with the first data.
+        fn holds(&self) -> bool {
+            let setting = match self.lock().as_ref() {
+                Some(Track { hold: Some(hold), .. }) => return *hold,
+                Some(track) => track.early_data,
+                None => return false,
+            };
+            let hold = match setting {
+                EarlyData::Hold => true,
+                EarlyData::Drop => false,
+                EarlyData::Auto => {
+                    let mut query = gst::query::Latency::new();
+                    let live =
+                        self.obj().sink_pad().peer_query(&mut query) && query.result().0;
+                    !live
+                }
+            };
+            if let Some(track) = self.lock().as_mut() {
+                track.hold = Some(hold);
+                track.needs_key = !hold;
+            }
+            gst::debug!(CAT, imp = self, "early data is {}", if hold { "held" } else { "dropped" });
+            hold
+        }
+
+        fn set_offset(&self, offset: gst::ClockTimeDiff) {
+            if self.obj().ts_offset() == offset {
+                return;
+            }
+            self.obj().set_ts_offset(offset);
+            if let Some(track) = self.lock().as_mut() {
+                let ticks = i128::from(offset) * i128::from(track.clock_rate) / 1_000_000_000;
+                // RTP timestamps wrap: the low 32 bits are all there is.
+                track.shift = ticks.rem_euclid(1 << 32) as u32;
+            }
+        }
+
+        fn render_buffers<'a>(
+            &self,
+            buffers: impl Iterator<Item = &'a gst::BufferRef>,
+        ) -> Result<gst::FlowSuccess, gst::FlowError> {
+            let mut guard = self.lock();
+            let track = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+            if let Some(closed) = track.call.gate.closed() {
+                return Err(flow_of(closed));
+            }
+            let mut frames = Vec::new();
+            let audio = keyframe::is_key(&track.encoding_name, &[]);
+            for buffer in buffers {
+                let Some(packet) = rtp::outbound(buffer, track.shift) else {
+                    gst::warning!(CAT, imp = self, "a buffer that is no RTP packet was dropped");
+                    continue;
+                };
+                track.key |= keyframe::is_key(&track.encoding_name, &packet.payload);
+                let last = packet.marker || audio;
+                track.packets.push(packet);
+                if last {
+                    frames.push(OutboundFrame {
+                        key: std::mem::take(&mut track.key),
+                        packets: std::mem::take(&mut track.packets),
+                    });
+                }
+            }
+            let (call, local) = (track.call.clone(), track.local);
+            if !call.gate.is_open() {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            if track.needs_key {
+                let start = frames.iter().position(|f| f.key).unwrap_or(frames.len());
+                frames.drain(..start);
+                track.needs_key = frames.is_empty();
+            }
+            drop(guard);
+            for frame in frames {
+                if !call.push_frame(local, frame) {
+                    gst::debug!(CAT, imp = self, "a frame was dropped: the peer takes no more");
+                }
+            }
+            Ok(gst::FlowSuccess::Ok)
+        }
+
+        fn call(&self) -> Option<(Arc<SinkCall>, usize)> {
+            self.lock().as_ref().map(|t| (t.call.clone(), t.local))
+        }
+
+        /// Protects what one track collects; never held over a wait, a push or a message.
+        fn lock(&self) -> MutexGuard<'_, Option<Track>> {
+            self.track
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+        }
+    }
+
+    fn flow_of(closed: Closed) -> gst::FlowError {
+        match closed {
+            Closed::Ended => gst::FlowError::Eos,
+            Closed::Failed => gst::FlowError::Error,
+        }
+    }
+}

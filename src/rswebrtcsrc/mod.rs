@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MPL-2.0
+/**
+ * SECTION:element-rswebrtcsrc
+ *
+ * Receives encoded streams from one WebRTC peer. Pads appear in the order of the m-lines, one a
+ * stream, then no-more-pads. They give encoded streams, or RTP where what is linked takes only
+ * `application/x-rtp`.
+ *
+ * When the call ends, for whatever reason, what was received is drained and every pad gets EOS:
+ * a recording is always finished. `gst-launch-1.0 -e` does the same on Ctrl-C.
+ *
+ * ## Example pipelines
+ * |[
+ * gst-launch-1.0 -e rswebrtcsrc ! h264parse ! mp4mux ! filesink location=video.mp4
+ * ]|
+ * Waits for an offer to be pasted, prints the answer, records until the other side ends.
+ * |[
+ * gst-launch-1.0 rswebrtcsrc video-codecs=VP8 ! vp8dec ! videoconvert ! autovideosink
+ * ]|
+ * Shows a VP8 stream.
+ * |[
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=file location=/tmp/call ice-addresses=127.0.0.1  r.video_0 ! queue ! matroskamux name=m ! filesink location=call.mkv  r.audio_0 ! queue ! m.
+ * ]|
+ * Records picture and sound from a peer that meets it in a directory.
+ *
+ * The other side: #rswebrtcsink.
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod imp;
+mod lip_sync;
+mod pad;
+mod settings;
+mod track_src;
+
+glib::wrapper! {
+    /// The `rswebrtcsrc` element.
+    pub struct RsWebRtcSrc(ObjectSubclass<imp::RsWebRtcSrc>)
+        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
+}
+
+/// Registers the element.
+///
+/// # Errors
+///
+/// GStreamer's word when the name is taken.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "rswebrtcsrc",
+        gst::Rank::NONE,
+        RsWebRtcSrc::static_type(),
+    )
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What stands behind one source pad: track source, jitter buffer and, unless RTP is wanted,
+//! depayloader and parser.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::gst_glue::caps::{Carriage, rtp_caps, source_pad_caps};
+use crate::gst_glue::errors::missing_element;
+use crate::gst_glue::report;
+use crate::media::codec::Codec;
+use crate::media::queue::InboundQueue;
+
+use super::lip_sync::LipSync;
+use super::track_src::{KeyFrameRequest, TrackSrc};
+
+/// So many packets in a row, and the stream starts without waiting for the jitter buffer to fill.
+const FAST_START_PACKETS: u32 = 1;
+
+/// One stream that a pad gives.
+pub struct Stream {
+    /// The pad.
+    pub ghost: gst::GhostPad,
+    track: TrackSrc,
+    jitter_buffer: gst::Element,
+    elements: Vec<gst::Element>,
+    /// Data came out of the pad.
+    flows: Arc<AtomicBool>,
+}
+
+/// What a stream is built from.
+pub struct Config {
+    /// Name of the pad.
+    pub name: String,
+    /// What was agreed.
+    pub codec: Codec,
+    /// What the peer delivers.
+    pub queue: Arc<InboundQueue>,
+    /// Jitter buffer, ms.
+    pub latency: u32,
+    /// Sends a PLI.
+    pub key_frame: KeyFrameRequest,
+    /// Tell people about the caps on stderr.
+    pub tells: bool,
+}
+
+impl Stream {
+    /// Adds the pad to `bin`, then builds what whoever linked it needs.
+    ///
+    /// # Errors
+    ///
+    /// The element that is missing.
+    pub fn build(
+        bin: &gst::Bin,
+        template: &gst::PadTemplate,
+        config: Config,
+        lip_sync: &Arc<LipSync>,
+    ) -> Result<Self, gst::ErrorMessage> {
+        let ghost = ghost_pad(template, &config)?;
+        let flows = watch(&ghost, config.tells);
+        let _ = ghost.set_active(true);
+        bin.add_pad(&ghost).map_err(|e| failed(&config.name, &e))?;
+        let as_rtp = wants_rtp(&ghost, &config.codec);
+        let track = TrackSrc::new(config.queue, rtp_caps(&config.codec), config.key_frame);
+        let jitter_buffer = jitter_buffer(config.latency)?;
+        let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
+        if !as_rtp {
+            elements.extend(depayloading(&config.codec)?);
+        }
+        let stream = Self {
+            ghost,
+            track,
+            jitter_buffer,
+            elements,
+            flows,
+        };
+        if let Err(error) = stream.plug(bin, lip_sync) {
+            stream.remove(bin);
+            return Err(failed(&config.name, &error));
+        }
+        Ok(stream)
+    }
+
+    /// Ends the stream once what was received was read.
+    pub fn end(&self) {
+        self.track.end();
+    }
+
+    /// Changes the jitter buffer's size, ms.
+    pub fn set_latency(&self, latency: u32) {
+        self.jitter_buffer.set_property("latency", latency);
+    }
+
+    /// Whether data came out of the pad.
+    pub fn flows(&self) -> bool {
+        self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Takes everything out of `bin`.
+    pub fn remove(&self, bin: &gst::Bin) {
+        for element in &self.elements {
+            element.set_locked_state(true);
+            let _ = element.set_state(gst::State::Null);
+        }
+        let _ = self.ghost.set_active(false);
+        let _ = self.ghost.set_target(None::<&gst::Pad>);
+        let _ = bin.remove_pad(&self.ghost);
+        for element in &self.elements {
+            let _ = bin.remove(element);
+        }
+    }
+
+    fn plug(&self, bin: &gst::Bin, lip_sync: &Arc<LipSync>) -> Result<(), glib::BoolError> {
+        bin.add_many(&self.elements)?;
+        gst::Element::link_many(&self.elements)?;
+        self.connect_reports(lip_sync)?;
+        let last = self
+            .elements
+            .last()
+            .and_then(|e| e.static_pad("src"))
+            .ok_or_else(|| glib::bool_error!("a chain without a source pad"))?;
+        self.ghost.set_target(Some(&last))?;
+        // The end first, so that nothing is pushed into an element that is not ready.
+        for element in self.elements.iter().rev() {
+            element.sync_state_with_parent()?;
+        }
+        Ok(())
+    }
+
+    fn connect_reports(&self, lip_sync: &Arc<LipSync>) -> Result<(), glib::BoolError> {
+        let sink = self
+            .jitter_buffer
+            .request_pad_simple("sink_rtcp")
+            .ok_or_else(|| glib::bool_error!("the jitter buffer takes no RTCP"))?;
+        let pad = gst::Pad::builder(gst::PadDirection::Src).name("rtcp").build();
+        pad.set_active(true)?;
+        pad.link(&sink)
+            .map_err(|e| glib::bool_error!("RTCP pad: {e}"))?;
+        let caps = gst::Caps::new_empty_simple("application/x-rtcp");
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        pad.push_event(gst::event::StreamStart::new(&format!("{}/rtcp", self.ghost.name())));
+        pad.push_event(gst::event::Caps::new(&caps));
+        pad.push_event(gst::event::Segment::new(&segment));
+        self.track.set_rtcp_pad(pad);
+        let index = lip_sync.add(&self.jitter_buffer);
+        let lip_sync = Arc::downgrade(lip_sync);
+        self.jitter_buffer.connect("handle-sync", false, move |values| {
+            let sync = values.get(1).and_then(|v| v.get::<gst::Structure>().ok());
+            if let (Some(sync), Some(lip_sync)) = (sync, lip_sync.upgrade()) {
+                lip_sync.report(index, &sync);
+            }
+            None
+        });
+        Ok(())
+    }
+}
+
+fn ghost_pad(template: &gst::PadTemplate, config: &Config) -> Result<gst::GhostPad, gst::ErrorMessage> {
+    // A template of its own, so that linking sees this stream's caps and not all that there are.
+    let narrowed = gst::PadTemplate::new(
+        template.name_template(),
+        gst::PadDirection::Src,
+        gst::PadPresence::Sometimes,
+        &source_pad_caps(&config.codec),
+    )
+    .map_err(|e| failed(&config.name, &e))?;
+    Ok(gst::GhostPad::builder_from_template(&narrowed)
+        .name(config.name.as_str())
+        .build())
+}
+
+/// Notes that data flows, and tells the caps that come out.
+fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
+    let flows = Arc::new(AtomicBool::new(false));
+    let seen = flows.clone();
+    ghost.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+        move |_, _| {
+            seen.store(true, Ordering::Relaxed);
+            gst::PadProbeReturn::Remove
+        },
+    );
+    ghost.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
+            report::caps_known(tells, &pad.name(), caps.caps());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    flows
+}
+
+/// Whether what is linked to `ghost` takes RTP and no encoded stream.
+fn wants_rtp(ghost: &gst::GhostPad, codec: &Codec) -> bool {
+    let (Some(peer), Some(carriage)) = (ghost.peer(), Carriage::of(&codec.name)) else {
+        return false;
+    };
+    let taken = peer.query_caps(None);
+    !taken.can_intersect(&carriage.encoded_caps()) && taken.can_intersect(&rtp_caps(codec))
+}
+
+fn jitter_buffer(latency: u32) -> Result<gst::Element, gst::ErrorMessage> {
+    gst::ElementFactory::make("rtpjitterbuffer")
+        .property("latency", latency)
+        .property("do-lost", true)
+        .property("faststart-min-packets", FAST_START_PACKETS)
+        .build()
+        .map_err(|e| missing_element("rtpjitterbuffer", &e))
+}
+
+fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
+    let carriage = Carriage::of(&codec.name).ok_or_else(|| {
+        gst::error_msg!(gst::StreamError::CodecNotFound, ("no way to unpack {}", codec))
+    })?;
+    [Some(carriage.depayloader), carriage.parser]
+        .into_iter()
+        .flatten()
+        .map(|name| {
+            let element = gst::ElementFactory::make(name)
+                .build()
+                .map_err(|e| missing_element(name, &e))?;
+            if element.has_property("request-keyframe") {
+                element.set_property("request-keyframe", true);
+            }
+            Ok(element)
+        })
+        .collect()
+}
+
+fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {
+    gst::error_msg!(gst::CoreError::Failed, ("cannot make pad {}: {}", name, error))
+}

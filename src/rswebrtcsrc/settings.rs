@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The source's own properties; the common ones are in `gst_glue::settings`.
+
+use gst::glib;
+use gst::glib::prelude::*;
+use gst::prelude::*;
+
+use crate::gst_glue::errors::settings_error;
+use crate::gst_glue::settings::CallSettings;
+use crate::media::codec::{MediaKind, SUPPORTED, Supported, supported};
+use crate::session::negotiation::Wish;
+
+/// All settings of a source; read as a snapshot.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What both elements have.
+    pub call: CallSettings,
+    /// Jitter buffer, ms.
+    pub latency: u32,
+    video_codecs: Option<String>,
+    audio_codecs: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            call: CallSettings::default(),
+            latency: 200,
+            video_codecs: None,
+            audio_codecs: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The specifications.
+    pub fn properties() -> Vec<glib::ParamSpec> {
+        let defaults = Self::default();
+        let mut properties = CallSettings::properties();
+        properties.extend([
+            glib::ParamSpecUInt::builder("latency")
+                .nick("Latency")
+                .blurb("Time that packets may come late, ms: the size of the jitter buffer")
+                .maximum(60_000)
+                .default_value(defaults.latency)
+                .mutable_playing()
+                .build(),
+            codecs_property("video-codecs", "Video codecs", "video", "VP8, H264"),
+            codecs_property("audio-codecs", "Audio codecs", "audio", "OPUS"),
+            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb("Counters of the call, W3C names, one structure a stream")
+                .read_only()
+                .build(),
+        ]);
+        properties
+    }
+
+    /// Sets a property.
+    pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) -> bool {
+        if self.call.set(value, pspec) {
+            return true;
+        }
+        let text = || value.get::<Option<String>>().ok().flatten();
+        match pspec.name() {
+            "latency" => self.latency = value.get().unwrap_or(self.latency),
+            "video-codecs" => self.video_codecs = text(),
+            "audio-codecs" => self.audio_codecs = text(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Reads a property; `None` for those that are not settings.
+    pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
+        match pspec.name() {
+            "latency" => Some(self.latency.to_value()),
+            "video-codecs" => Some(self.video_codecs.to_value()),
+            "audio-codecs" => Some(self.audio_codecs.to_value()),
+            _ => self.call.get(pspec),
+        }
+    }
+
+    /// What the call is to receive.
+    ///
+    /// # Errors
+    ///
+    /// `RESOURCE/SETTINGS` naming a codec that is not known.
+    pub fn wish(&self) -> Result<Wish, gst::ErrorMessage> {
+        let mut codecs = chosen(MediaKind::Video, self.video_codecs.as_deref())?;
+        codecs.extend(chosen(MediaKind::Audio, self.audio_codecs.as_deref())?);
+        if codecs.is_empty() {
+            return Err(settings_error(
+                "video-codecs and audio-codecs leave nothing to receive: name a codec in one",
+            ));
+        }
+        Ok(Wish::Receive {
+            codecs,
+            ordered: self.video_codecs.is_some(),
+        })
+    }
+}
+
+fn codecs_property(
+    name: &'static str,
+    nick: &'static str,
+    kind: &str,
+    all: &str,
+) -> glib::ParamSpec {
+    glib::ParamSpecString::builder(name)
+        .nick(nick)
+        .blurb(&format!(
+            "Encodings to receive, comma-separated, best first ({all}); unset: all of them, in \
+             the order of the other side; empty: no {kind}"
+        ))
+        .mutable_ready()
+        .build()
+}
+
+fn chosen(
+    kind: MediaKind,
+    names: Option<&str>,
+) -> Result<Vec<&'static Supported>, gst::ErrorMessage> {
+    let all = || SUPPORTED.iter().filter(move |row| row.kind == kind);
+    let Some(names) = names else {
+        return Ok(all().collect());
+    };
+    names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            supported(name).filter(|row| row.kind == kind).ok_or_else(|| {
+                let known: Vec<_> = all().map(|row| row.name).collect();
+                settings_error(&format!(
+                    "{}-codecs: '{name}' is not known; there are {}",
+                    kind.as_str(),
+                    known.join(", ")
+                ))
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_are_chosen_by_name_and_an_unknown_one_is_refused() {
+        gst::init().unwrap();
+        let names = |rows: Vec<&Supported>| rows.iter().map(|r| r.name).collect::<Vec<_>>();
+        let video = |text| chosen(MediaKind::Video, text);
+        assert_eq!(names(video(None).unwrap()), ["VP8", "H264"]);
+        assert_eq!(names(video(Some("h264, vp8")).unwrap()), ["H264", "VP8"]);
+        assert!(video(Some("")).unwrap().is_empty());
+        assert!(video(Some("opus")).is_err());
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The start of one track inside the source: a private live `PushSrc` that takes RTP from a
+//! call's queue.
+//!
+//! GstBase gives the streaming thread, live states, unlocking and EOS. Sender reports go to the
+//! jitter buffer's RTCP pad from the same thread, so nothing is pushed from a network thread.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::base_src::CreateSuccess;
+use gst_base::subclass::prelude::*;
+
+use crate::gst_glue::rtp;
+use crate::logging::SRC as CAT;
+use crate::media::queue::{InboundQueue, Popped};
+use crate::media::rtp_packet::Inbound;
+
+glib::wrapper! {
+    pub struct TrackSrc(ObjectSubclass<imp::TrackSrc>)
+        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+}
+
+/// Called with every key frame request from downstream.
+pub type KeyFrameRequest = Box<dyn Fn() + Send + Sync>;
+
+impl TrackSrc {
+    /// The start of the track that `queue` feeds with packets of `caps`.
+    pub fn new(queue: Arc<InboundQueue>, caps: gst::Caps, key_frame: KeyFrameRequest) -> Self {
+        let src: Self = glib::Object::new();
+        src.set_live(true);
+        src.set_format(gst::Format::Time);
+        src.set_do_timestamp(false);
+        src.imp().attach(queue, caps, key_frame);
+        src
+    }
+
+    /// Where sender reports go: a pad that is linked to the jitter buffer's RTCP pad.
+    pub fn set_rtcp_pad(&self, pad: gst::Pad) {
+        self.imp().set_rtcp_pad(pad);
+    }
+
+    /// The stream is over once what is queued was read.
+    pub fn end(&self) {
+        self.imp().end();
+    }
+}
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct TrackSrc {
+        track: Mutex<Option<Track>>,
+    }
+
+    struct Track {
+        queue: Arc<InboundQueue>,
+        caps: gst::Caps,
+        key_frame: Arc<KeyFrameRequest>,
+        rtcp_pad: Option<gst::Pad>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for TrackSrc {
+        const NAME: &'static str = "GstRsWebRtcTrackSrc";
+        type Type = super::TrackSrc;
+        type ParentType = gst_base::PushSrc;
+    }
+
+    impl ObjectImpl for TrackSrc {}
+    impl GstObjectImpl for TrackSrc {}
+
+    impl ElementImpl for TrackSrc {
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+                let caps = gst::Caps::new_empty_simple("application/x-rtp");
+                gst::PadTemplate::new(
+                    "src",
+                    gst::PadDirection::Src,
+                    gst::PadPresence::Always,
+                    &caps,
+                )
+                .into_iter()
+                .collect()
+            });
+            TEMPLATES.as_ref()
+        }
+    }
+
+    impl BaseSrcImpl for TrackSrc {
+        fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
+            let caps = self.lock().as_ref()?.caps.clone();
+            Some(match filter {
+                Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+                None => caps,
+            })
+        }
+
+        fn is_seekable(&self) -> bool {
+            false
+        }
+
+        fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+            if let Some(queue) = self.queue() {
+                queue.set_flushing(true);
+            }
+            Ok(())
+        }
+
+        fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+            if let Some(queue) = self.queue() {
+                queue.set_flushing(false);
+            }
+            Ok(())
+        }
+
+        fn event(&self, event: &gst::Event) -> bool {
+            if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok() {
+                let request = self.lock().as_ref().map(|t| t.key_frame.clone());
+                if let Some(request) = request {
+                    request();
+                }
+                return true;
+            }
+            self.parent_event(event)
+        }
+    }
+
+    impl PushSrcImpl for TrackSrc {
+        fn create(
+            &self,
+            _buffer: Option<&mut gst::BufferRef>,
+        ) -> Result<CreateSuccess, gst::FlowError> {
+            let queue = self.queue().ok_or(gst::FlowError::Flushing)?;
+            loop {
+                match queue.pop(Duration::from_secs(3600)) {
+                    Popped::Item(Inbound::Rtp(packet)) => {
+                        let time = self.running_time_of(packet.arrival);
+                        return Ok(CreateSuccess::NewBuffer(rtp::inbound(packet, time)));
+                    }
+                    Popped::Item(Inbound::SenderReport(report)) => self.push_report(report),
+                    Popped::Timeout => {}
+                    Popped::Flushing => return Err(gst::FlowError::Flushing),
+                    Popped::Ended => {
+                        gst::debug!(CAT, imp = self, "the stream is over");
+                        return Err(gst::FlowError::Eos);
+                    }
+                }
+            }
+        }
+    }
+
+    impl TrackSrc {
+        pub fn attach(&self, queue: Arc<InboundQueue>, caps: gst::Caps, key: KeyFrameRequest) {
+            *self.lock() = Some(Track {
+                queue,
+                caps,
+                key_frame: Arc::new(key),
+                rtcp_pad: None,
+            });
+        }
+
+        pub fn set_rtcp_pad(&self, pad: gst::Pad) {
+            if let Some(track) = self.lock().as_mut() {
+                track.rtcp_pad = Some(pad);
+            }
+        }
+
+        pub fn end(&self) {
+            if let Some(queue) = self.queue() {
+                queue.end();
+            }
+        }
+
+        fn push_report(&self, report: bytes::Bytes) {
+            let pad = self.lock().as_ref().and_then(|t| t.rtcp_pad.clone());
+            if let Some(pad) = pad {
+                let mut buffer = gst::Buffer::from_slice(report);
+                let now = self.obj().current_running_time();
+                // infallible: a new buffer is writable.
+                if let Some(buffer) = buffer.get_mut() {
+                    buffer.set_dts(now);
+                    buffer.set_pts(now);
+                }
+                if let Err(error) = pad.push(buffer) {
+                    gst::log!(CAT, imp = self, "a sender report went nowhere: {error}");
+                }
+            }
+        }
+
+        fn running_time_of(&self, arrival: Instant) -> gst::ClockTime {
+            let now = self
+                .obj()
+                .current_running_time()
+                .unwrap_or(gst::ClockTime::ZERO);
+            let age = u64::try_from(arrival.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            now.saturating_sub(gst::ClockTime::from_nseconds(age))
+        }
+
+        fn queue(&self) -> Option<Arc<InboundQueue>> {
+            self.lock().as_ref().map(|t| t.queue.clone())
+        }
+
+        /// Protects references only; never held over a wait or a push.
+        fn lock(&self) -> MutexGuard<'_, Option<Track>> {
+            self.track
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+        }
+    }
+}
