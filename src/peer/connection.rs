@@ -10,6 +10,7 @@ use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIce
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCSessionDescription};
 
 use super::description::{self, Own, Setup};
@@ -81,8 +82,16 @@ pub(super) struct Link {
 impl Link {
     /// `None` before the descriptions are there.
     pub(super) async fn dtls_state(&self) -> Option<RTCDtlsTransportState> {
-        let receivers = self.connection.get_receivers().await;
-        receivers.first()?.transport().await.ok()??.state().await.ok()
+        self.transport().await?.state().await.ok()
+    }
+
+    async fn transport(&self) -> Option<Arc<dyn DtlsTransport>> {
+        for sender in self.connection.get_senders().await {
+            if let Ok(Some(transport)) = sender.transport().await {
+                return Some(transport);
+            }
+        }
+        None
     }
 
     /// Our description with all candidates.
@@ -109,11 +118,14 @@ impl Link {
         if let Some(watcher) = lock(&self.watcher).take() {
             watcher.abort();
         }
-        if self.states.borrow().connection == webrtc::peer_connection::RTCPeerConnectionState::Connected {
+        if self.states.borrow().connection
+            == webrtc::peer_connection::RTCPeerConnectionState::Connected
+        {
             lock(&shared.control).bye = true;
             shared.nudge.wake();
             let _ = tokio::time::timeout(GOODBYE, shared.bye_sent.notified()).await;
         }
+        shared.nudge.calm();
         match tokio::time::timeout(CLOSING, self.connection.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => log::debug!(target: "rswebrtc::peer", "while closing: {error}"),
@@ -151,15 +163,21 @@ impl WebRtcPeer {
                 other => {
                     let closed = matches!(other, Stage::Closed);
                     *stage = other;
-                    return Err(if closed { PeerError::Closed } else {
+                    return Err(if closed {
+                        PeerError::Closed
+                    } else {
                         PeerError::Description("a peer negotiates once".to_owned())
                     });
                 }
             }
         };
         let (handler, states) = Handler::new();
-        let addresses: Vec<SocketAddr> =
-            self.config.addresses.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+        let addresses: Vec<SocketAddr> = self
+            .config
+            .addresses
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, 0))
+            .collect();
         let connection = PeerConnectionBuilder::new()
             .with_configuration(engine::configuration(&self.config.ice_servers))
             .with_media_engine(engine::media_engine(&self.config.streams)?)
@@ -192,6 +210,27 @@ impl WebRtcPeer {
         Ok(link)
     }
 
+    /// The m-lines as webrtc sees them, see [`description::incoming`].
+    async fn add_lines(&self, link: &Link) -> Result<(), PeerError> {
+        for (index, stream) in self.config.streams.iter().enumerate() {
+            let Some(codec) = stream.codecs.first() else {
+                continue;
+            };
+            let (ssrc, _) = self.shared.outbound.ssrcs(index);
+            let init = RTCRtpTransceiverInit {
+                direction: RTCRtpTransceiverDirection::Sendrecv,
+                streams: vec![],
+                send_encodings: vec![engine::encoding(codec, ssrc)],
+            };
+            let kind = engine::kind_of(stream.kind);
+            link.connection
+                .add_transceiver_from_kind(kind, Some(init))
+                .await
+                .map_err(refused)?;
+        }
+        Ok(())
+    }
+
     fn link(&self) -> Result<Arc<Link>, PeerError> {
         match &*lock(&self.stage) {
             Stage::Up(link) => Ok(link.clone()),
@@ -206,7 +245,9 @@ impl WebRtcPeer {
         let streams = &self.config.streams;
         let own = Own {
             streams,
-            ssrcs: (0..streams.len()).map(|index| self.shared.outbound.ssrcs(index)).collect(),
+            ssrcs: (0..streams.len())
+                .map(|index| self.shared.outbound.ssrcs(index))
+                .collect(),
             cname: &self.cname,
         };
         description::outgoing(text, &own)
@@ -252,29 +293,34 @@ impl WebRtcPeer {
 impl Peer for WebRtcPeer {
     async fn create_offer(&self) -> Result<String, PeerError> {
         let link = self.build(RTCDtlsRole::Auto).await?;
-        for stream in &self.config.streams {
-            let init = RTCRtpTransceiverInit {
-                direction: RTCRtpTransceiverDirection::Recvonly,
-                streams: vec![],
-                send_encodings: vec![],
-            };
-            let kind = engine::kind_of(stream.kind);
-            link.connection.add_transceiver_from_kind(kind, Some(init)).await.map_err(refused)?;
-        }
+        self.add_lines(&link).await?;
         let offer = link.connection.create_offer(None).await.map_err(refused)?;
-        link.connection.set_local_description(offer).await.map_err(refused)?;
+        link.connection
+            .set_local_description(offer)
+            .await
+            .map_err(refused)?;
         Ok(self.outgoing(&link.gathered().await?))
     }
 
     async fn answer(&self, offer: String) -> Result<String, PeerError> {
         let role = self.answering_role(&offer);
-        self.shared.dtls_server.store(role == RTCDtlsRole::Server, Ordering::Release);
+        self.shared
+            .dtls_server
+            .store(role == RTCDtlsRole::Server, Ordering::Release);
         let link = self.build(role).await?;
-        let remote = RTCSessionDescription::offer(offer.clone()).map_err(refused)?;
-        link.connection.set_remote_description(remote).await.map_err(refused)?;
+        self.add_lines(&link).await?;
+        let remote =
+            RTCSessionDescription::offer(description::incoming(&offer)).map_err(refused)?;
+        link.connection
+            .set_remote_description(remote)
+            .await
+            .map_err(refused)?;
         let answer = link.connection.create_answer(None).await.map_err(refused)?;
         self.shared.nudge.checks_started();
-        link.connection.set_local_description(answer).await.map_err(refused)?;
+        link.connection
+            .set_local_description(answer)
+            .await
+            .map_err(refused)?;
         link.apply_early_candidates().await;
         let answer = self.outgoing(&link.gathered().await?);
         self.agreed(&answer, &offer);
@@ -284,12 +330,16 @@ impl Peer for WebRtcPeer {
 
     async fn set_answer(&self, answer: String) -> Result<(), PeerError> {
         let link = self.link()?;
-        let remote = RTCSessionDescription::answer(answer.clone()).map_err(refused)?;
+        let remote =
+            RTCSessionDescription::answer(description::incoming(&answer)).map_err(refused)?;
         let server = description::setup(&answer) == Setup::Active;
         self.shared.dtls_server.store(server, Ordering::Release);
         self.agreed(&answer, &answer);
         self.shared.nudge.checks_started();
-        link.connection.set_remote_description(remote).await.map_err(refused)?;
+        link.connection
+            .set_remote_description(remote)
+            .await
+            .map_err(refused)?;
         link.apply_early_candidates().await;
         self.start_watching(&link, Role::Offerer);
         Ok(())
@@ -320,7 +370,10 @@ impl Peer for WebRtcPeer {
             }
             return Ok(());
         }
-        link.connection.add_ice_candidate(candidate).await.map_err(refused)
+        link.connection
+            .add_ice_candidate(candidate)
+            .await
+            .map_err(refused)
     }
 
     fn set_send_codec(&self, index: usize, codec: Codec) {
@@ -329,15 +382,15 @@ impl Peer for WebRtcPeer {
     }
 
     fn push_frame(&self, index: usize, frame: OutboundFrame) -> bool {
-        match self.shared.outbound.push(index, frame) {
+        match self.shared.outbound.push(index, frame, Instant::now()) {
             Pushed::Queued => {
                 self.shared.nudge.wake();
                 true
             }
             Pushed::Refused => false,
-            Pushed::Dropped { first } => {
+            Pushed::Dropped { ask } => {
                 self.shared.count(index, |stats| stats.frames_dropped += 1);
-                if first {
+                if ask {
                     self.shared.events.send(PeerEvent::KeyFrameRequest(index));
                 }
                 false
@@ -375,7 +428,7 @@ impl Peer for WebRtcPeer {
 
     async fn transport_info(&self) -> TransportInfo {
         match self.link() {
-            Ok(link) => stats::transport(&*link.connection).await,
+            Ok(link) => stats::transport(&*link.connection, link.transport().await).await,
             Err(_) => TransportInfo::default(),
         }
     }

@@ -36,13 +36,19 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn attribute(&self, name: &str) -> Option<&'a str> {
-        self.lines.iter().find_map(|line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+        self.lines.iter().find_map(|line| {
+            line.strip_prefix("a=")?
+                .strip_prefix(name)?
+                .strip_prefix(':')
+        })
     }
 
     fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'a str> + 's {
-        self.lines
-            .iter()
-            .filter_map(move |line| line.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+        self.lines.iter().filter_map(move |line| {
+            line.strip_prefix("a=")?
+                .strip_prefix(name)?
+                .strip_prefix(':')
+        })
     }
 
     fn is_media(&self) -> bool {
@@ -75,7 +81,10 @@ fn sections(text: &str) -> Vec<Section<'_>> {
 
 /// What the description says about the DTLS role.
 pub(super) fn setup(text: &str) -> Setup {
-    match sections(text).iter().find_map(|section| section.attribute("setup")) {
+    match sections(text)
+        .iter()
+        .find_map(|section| section.attribute("setup"))
+    {
         Some("active") => Setup::Active,
         Some("passive") => Setup::Passive,
         _ => Setup::Either,
@@ -124,6 +133,19 @@ fn sources(section: &Section<'_>) -> (Vec<u32>, Vec<(u32, u32)>) {
     (ssrcs, rtx)
 }
 
+/// The remote's description as webrtc is to see it: everything flows both ways. Its transport can
+/// be reached only through a sender that is in use; what really flows is ours to decide.
+pub(super) fn incoming(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for text in text.lines().filter(|text| !text.is_empty()) {
+        match text {
+            "a=recvonly" | "a=sendonly" | "a=inactive" => line(&mut out, "a=sendrecv"),
+            _ => line(&mut out, text),
+        }
+    }
+    out
+}
+
 /// Our description as it goes out.
 pub(super) fn outgoing(text: &str, own: &Own<'_>) -> String {
     let sections = sections(text);
@@ -144,7 +166,12 @@ pub(super) fn outgoing(text: &str, own: &Own<'_>) -> String {
         .collect();
     // Under BUNDLE all candidates stand in the first m-line, which may be one that we refuse.
     let mut candidates: Vec<&str> = Vec::new();
-    for line in sections.iter().skip(1).flat_map(|s| &s.lines).filter(|line| is_candidate(line)) {
+    for line in sections
+        .iter()
+        .skip(1)
+        .flat_map(|s| &s.lines)
+        .filter(|line| is_candidate(line))
+    {
         if !candidates.contains(line) {
             candidates.push(line);
         }
@@ -191,7 +218,12 @@ fn session_part(out: &mut String, section: &Section<'_>, accepted: &[&str]) {
 }
 
 fn refused_part(out: &mut String, section: &Section<'_>) {
-    let mut words = section.lines.first().copied().unwrap_or_default().splitn(3, ' ');
+    let mut words = section
+        .lines
+        .first()
+        .copied()
+        .unwrap_or_default()
+        .splitn(3, ' ');
     let kind = words.next().unwrap_or("m=video");
     let rest = words.nth(1).unwrap_or("UDP/TLS/RTP/SAVPF 0");
     line(out, &format!("{kind} 0 {rest}"));
@@ -205,10 +237,21 @@ fn refused_part(out: &mut String, section: &Section<'_>) {
 /// Attributes of webrtc's m-line that ours replace.
 fn is_replaced(text: &str) -> bool {
     const NAMES: [&str; 12] = [
-        "rtpmap:", "fmtp:", "rtcp-fb:", "ssrc:", "ssrc-group:", "msid:", "sendrecv", "sendonly",
-        "recvonly", "inactive", "candidate:", "end-of-candidates",
+        "rtpmap:",
+        "fmtp:",
+        "rtcp-fb:",
+        "ssrc:",
+        "ssrc-group:",
+        "msid:",
+        "sendrecv",
+        "sendonly",
+        "recvonly",
+        "inactive",
+        "candidate:",
+        "end-of-candidates",
     ];
-    text.strip_prefix("a=").is_some_and(|a| NAMES.iter().any(|name| a.starts_with(name)))
+    text.strip_prefix("a=")
+        .is_some_and(|a| NAMES.iter().any(|name| a.starts_with(name)))
 }
 
 fn media_part(
@@ -218,7 +261,9 @@ fn media_part(
     index: usize,
     candidates: &[&str],
 ) {
-    let Some(stream) = own.streams.get(index) else { return };
+    let Some(stream) = own.streams.get(index) else {
+        return;
+    };
     let (mut head, body): (Vec<&str>, Vec<&str>) = section
         .lines
         .iter()
@@ -245,14 +290,24 @@ fn media_part(
             Direction::Inactive => "a=inactive",
         },
     );
-    stream.codecs.iter().for_each(|codec| codec_lines(out, codec));
+    stream
+        .codecs
+        .iter()
+        .for_each(|codec| codec_lines(out, codec));
     if stream.direction == Direction::SendOnly {
         let (ssrc, rtx) = own.ssrcs.get(index).copied().unwrap_or_default();
         let cname = own.cname;
         let _ = write!(out, "a=msid:{cname} {cname}-{index}\r\n");
-        if stream.codecs.iter().any(|codec| codec.rtx_payload_type.is_some()) {
+        if stream
+            .codecs
+            .iter()
+            .any(|codec| codec.rtx_payload_type.is_some())
+        {
             let _ = write!(out, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
-            let _ = write!(out, "a=ssrc:{ssrc} cname:{cname}\r\na=ssrc:{rtx} cname:{cname}\r\n");
+            let _ = write!(
+                out,
+                "a=ssrc:{ssrc} cname:{cname}\r\na=ssrc:{rtx} cname:{cname}\r\n"
+            );
         } else {
             let _ = write!(out, "a=ssrc:{ssrc} cname:{cname}\r\n");
         }
@@ -274,6 +329,10 @@ fn codec_lines(out: &mut String, codec: &Codec) {
         let _ = write!(out, "a=rtcp-fb:{pt} {feedback}\r\n");
     }
     if let Some(rtx) = codec.rtx_payload_type {
-        let _ = write!(out, "a=rtpmap:{rtx} rtx/{}\r\na=fmtp:{rtx} apt={pt}\r\n", codec.clock_rate);
+        let _ = write!(
+            out,
+            "a=rtpmap:{rtx} rtx/{}\r\na=fmtp:{rtx} apt={pt}\r\n",
+            codec.clock_rate
+        );
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rtc::sdp::extmap::{SDES_MID_URI, TRANSPORT_CC_URI};
 use webrtc::peer_connection::{
@@ -49,7 +50,9 @@ pub(super) fn media_engine(streams: &[StreamConfig]) -> Result<MediaEngine, Peer
     let refused = |error: webrtc::error::Error| PeerError::Description(error.to_string());
     for codec in streams.iter().flat_map(|stream| &stream.codecs) {
         let kind = kind_of(codec.kind);
-        engine.register_codec(parameters(codec), kind).map_err(refused)?;
+        engine
+            .register_codec(parameters(codec), kind)
+            .map_err(refused)?;
         if let Some(payload_type) = codec.rtx_payload_type {
             let rtx = RTCRtpCodec {
                 mime_type: format!("{}/rtx", codec.kind.as_str()),
@@ -58,14 +61,21 @@ pub(super) fn media_engine(streams: &[StreamConfig]) -> Result<MediaEngine, Peer
                 sdp_fmtp_line: format!("apt={}", codec.payload_type),
                 rtcp_feedback: vec![],
             };
-            let rtx = RTCRtpCodecParameters { rtp_codec: rtx, payload_type };
+            let rtx = RTCRtpCodecParameters {
+                rtp_codec: rtx,
+                payload_type,
+            };
             engine.register_codec(rtx, kind).map_err(refused)?;
         }
     }
     for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
         for uri in [SDES_MID_URI, TRANSPORT_CC_URI] {
-            let extension = RTCRtpHeaderExtensionCapability { uri: uri.to_owned() };
-            engine.register_header_extension(extension, kind, None).map_err(refused)?;
+            let extension = RTCRtpHeaderExtensionCapability {
+                uri: uri.to_owned(),
+            };
+            engine
+                .register_header_extension(extension, kind, None)
+                .map_err(refused)?;
         }
     }
     Ok(engine)
@@ -91,12 +101,28 @@ fn parameters(codec: &Codec) -> RTCRtpCodecParameters {
     }
 }
 
+/// What webrtc believes we send.
+pub(super) fn encoding(codec: &Codec, ssrc: u32) -> RTCRtpEncodingParameters {
+    RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            ..Default::default()
+        },
+        codec: parameters(codec).rtp_codec,
+        ..Default::default()
+    }
+}
+
 /// Timers, and the DTLS role to take when the remote leaves it to us.
 pub(super) fn settings(role: RTCDtlsRole) -> SettingEngine {
     SettingEngineBuilder::new()
         // ICE itself never gives up (zero): whether it is time to depends on people pasting
         // descriptions, see `watch`.
-        .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(Duration::ZERO), Some(KEEPALIVE))
+        .with_ice_timeouts(
+            Some(DISCONNECTED_AFTER),
+            Some(Duration::ZERO),
+            Some(KEEPALIVE),
+        )
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(u16::MAX))
         .with_answering_dtls_role(role)
         .with_srtp_replay_protection_window(REPLAY_WINDOW)
@@ -114,7 +140,9 @@ pub(super) fn configuration(servers: &[IceServer]) -> RTCConfiguration {
         username: server.username.clone(),
         credential: server.credential.clone(),
     });
-    RTCConfigurationBuilder::default().with_ice_servers(servers.collect()).build()
+    RTCConfigurationBuilder::default()
+        .with_ice_servers(servers.collect())
+        .build()
 }
 
 /// The whole chain is one interceptor of ours, which runs webrtc's inside.

@@ -24,6 +24,11 @@ pub(super) const MAX_BYTES: usize = 8 << 20;
 pub(super) const MAX_FRAMES: usize = 2048;
 /// An unacknowledged last packet is sent again after this time, while draining.
 const TAIL_PROBE: Duration = Duration::from_millis(250);
+/// A stream that waits for a key frame, with room for it, asks for one this often.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// A receiver that misses something asks again within this time (RFC 4585 leaves it open; 20 ms
+/// to 50 ms are usual).
+const SETTLING: Duration = Duration::from_millis(60);
 /// How long a drain waits for a first receiver report.
 const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
 
@@ -52,9 +57,12 @@ struct SendStream {
     unbound: bool,
     mid: Option<(u8, Bytes)>,
     next: u32,
-    skipping: bool,
+    /// Dropping up to the next key frame, which was last asked for then.
+    skipping: Option<Instant>,
     last: Option<(rtp::Packet, Instant)>,
     acknowledged: Option<u32>,
+    /// On a path that loses: repairs may be under way until then.
+    unsettled: Option<Instant>,
 }
 
 /// What became of a pushed frame.
@@ -66,8 +74,8 @@ pub(super) enum Pushed {
     Refused,
     /// The queue is full, or was and waits for a key frame.
     Dropped {
-        /// The first one dropped: ask for a key frame.
-        first: bool,
+        /// It is time to ask for a key frame.
+        ask: bool,
     },
 }
 
@@ -99,20 +107,24 @@ pub(super) struct Binding {
 impl Outbound {
     pub(super) fn new(streams: &[StreamConfig]) -> Self {
         let ssrcs = random_ssrcs(streams.len() * 2);
-        let streams = streams.iter().zip(ssrcs.chunks_exact(2)).map(|(stream, ssrcs)| SendStream {
-            kind: stream.kind,
-            ssrc: ssrcs[0],
-            rtx_ssrc: ssrcs[1],
-            codec: None,
-            unbound: false,
-            mid: None,
-            // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
-            // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
-            next: (random() & 0x7fff) as u32,
-            skipping: false,
-            last: None,
-            acknowledged: None,
-        });
+        let streams = streams
+            .iter()
+            .zip(ssrcs.chunks_exact(2))
+            .map(|(stream, ssrcs)| SendStream {
+                kind: stream.kind,
+                ssrc: ssrcs[0],
+                rtx_ssrc: ssrcs[1],
+                codec: None,
+                unbound: false,
+                mid: None,
+                // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
+                // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
+                next: (random() & 0x7fff) as u32,
+                skipping: None,
+                last: None,
+                acknowledged: None,
+                unsettled: None,
+            });
         Self {
             state: Mutex::new(State {
                 open: false,
@@ -129,23 +141,38 @@ impl Outbound {
 
     /// SSRC of stream `index` and of its retransmissions.
     pub(super) fn ssrcs(&self, index: usize) -> (u32, u32) {
-        lock(&self.state).streams.get(index).map_or((0, 0), |s| (s.ssrc, s.rtx_ssrc))
+        lock(&self.state)
+            .streams
+            .get(index)
+            .map_or((0, 0), |s| (s.ssrc, s.rtx_ssrc))
     }
 
     /// The stream that sends as `ssrc`.
     pub(super) fn stream_of(&self, ssrc: u32) -> Option<usize> {
-        lock(&self.state).streams.iter().position(|s| s.ssrc == ssrc)
+        lock(&self.state)
+            .streams
+            .iter()
+            .position(|s| s.ssrc == ssrc)
     }
 
     /// The stream that sends, or repeats, as `ssrc`.
     pub(super) fn stream_of_any(&self, ssrc: u32) -> Option<usize> {
-        lock(&self.state).streams.iter().position(|s| s.ssrc == ssrc || s.rtx_ssrc == ssrc)
+        lock(&self.state)
+            .streams
+            .iter()
+            .position(|s| s.ssrc == ssrc || s.rtx_ssrc == ssrc)
     }
 
     /// RTP clock of what stream `index` sends.
     pub(super) fn clock_rate(&self, index: usize) -> Option<u32> {
         let state = lock(&self.state);
-        state.streams.get(index)?.codec.as_ref().map(|c| c.clock_rate).filter(|rate| *rate > 0)
+        state
+            .streams
+            .get(index)?
+            .codec
+            .as_ref()
+            .map(|c| c.clock_rate)
+            .filter(|rate| *rate > 0)
     }
 
     /// Fixes the codec of stream `index`.
@@ -187,25 +214,31 @@ impl Outbound {
     }
 
     /// Queues a frame of stream `index`.
-    pub(super) fn push(&self, index: usize, frame: OutboundFrame) -> Pushed {
+    pub(super) fn push(&self, index: usize, frame: OutboundFrame, now: Instant) -> Pushed {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
-        let Some(stream) = state.streams.get_mut(index) else { return Pushed::Refused };
+        let Some(stream) = state.streams.get_mut(index) else {
+            return Pushed::Refused;
+        };
         if !state.open || stream.codec.is_none() {
             return Pushed::Refused;
         }
         let key = frame.key || stream.kind == MediaKind::Audio;
-        if stream.skipping && !key {
-            return Pushed::Dropped { first: false };
-        }
         let size = frame.len();
-        let full = state.frames.len() >= MAX_FRAMES || state.bytes + size > MAX_BYTES;
-        if full && !state.frames.is_empty() {
+        let full = !state.frames.is_empty()
+            && (state.frames.len() >= MAX_FRAMES || state.bytes + size > MAX_BYTES);
+        if full || (stream.skipping.is_some() && !key) {
             // overflow: DROPS (counted): one slow peer must not hold up the others.
-            let first = !std::mem::replace(&mut stream.skipping, true);
-            return Pushed::Dropped { first };
+            let ask = match stream.skipping {
+                None => true,
+                Some(asked) => !full && now.saturating_duration_since(asked) >= ASK_AGAIN,
+            };
+            if ask {
+                stream.skipping = Some(now);
+            }
+            return Pushed::Dropped { ask };
         }
-        stream.skipping = false;
+        stream.skipping = None;
         if !frame.is_empty() {
             state.bytes += size;
             state.frames.push_back((index, frame));
@@ -217,12 +250,21 @@ impl Outbound {
     /// Streams whose codec was fixed since the last call.
     pub(super) fn take_bindings(&self) -> Vec<Binding> {
         let mut state = lock(&self.state);
-        let unbound = state.streams.iter_mut().enumerate().filter(|(_, s)| s.unbound);
+        let unbound = state
+            .streams
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, s)| s.unbound);
         unbound
             .filter_map(|(stream, s)| {
                 s.unbound = false;
                 let codec = s.codec.clone()?;
-                Some(Binding { stream, ssrc: s.ssrc, rtx_ssrc: s.rtx_ssrc, codec })
+                Some(Binding {
+                    stream,
+                    ssrc: s.ssrc,
+                    rtx_ssrc: s.rtx_ssrc,
+                    codec,
+                })
             })
             .collect()
     }
@@ -237,7 +279,9 @@ impl Outbound {
             return frames;
         }
         while into.len() < limit {
-            let Some((index, frame)) = state.frames.pop_front() else { break };
+            let Some((index, frame)) = state.frames.pop_front() else {
+                break;
+            };
             state.bytes = state.bytes.saturating_sub(frame.len());
             if let Some(stream) = state.streams.get_mut(index) {
                 stream.number(index, frame, now, into);
@@ -255,7 +299,9 @@ impl Outbound {
     /// When the driver has to come for the next frame, if it may not come now.
     pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
         let state = lock(&self.state);
-        state.hold_until.filter(|at| now < *at && !state.frames.is_empty())
+        state
+            .hold_until
+            .filter(|at| now < *at && !state.frames.is_empty())
     }
 
     /// Whether frames wait.
@@ -264,13 +310,25 @@ impl Outbound {
     }
 
     /// A receiver report names `highest` as the last packet received of stream `index`.
-    pub(super) fn acknowledge(&self, index: usize, highest: u32) {
+    pub(super) fn acknowledge(&self, index: usize, highest: u32, now: Instant) {
         let mut state = lock(&self.state);
         if let Some(stream) = state.streams.get_mut(index) {
-            stream.acknowledged = Some(highest);
+            let more = stream.acknowledged.replace(highest) != Some(highest);
+            // Gaps before the packet that is reported now are asked for after the report.
+            if more && stream.unsettled.is_some() {
+                stream.unsettled = stream.unsettled.max(Some(now + SETTLING));
+            }
         }
         drop(state);
         self.progress.notify_waiters();
+    }
+
+    /// The remote misses packets of stream `index`, which are sent again now.
+    pub(super) fn missing(&self, index: usize, now: Instant, round_trip: Duration) {
+        let mut state = lock(&self.state);
+        if let Some(stream) = state.streams.get_mut(index) {
+            stream.unsettled = stream.unsettled.max(Some(now + round_trip + SETTLING));
+        }
     }
 
     /// The last packet of stream `index`, to be sent once more.
@@ -296,9 +354,13 @@ impl Outbound {
         let mut waiting = false;
         let mut probe = Vec::new();
         for (index, stream) in state.streams.iter().enumerate() {
-            let Some((_, sent)) = &stream.last else { continue };
+            let Some((_, sent)) = &stream.last else {
+                continue;
+            };
             match stream.acknowledged {
-                Some(highest) if highest >= stream.next.wrapping_sub(1) => {}
+                Some(highest) if highest >= stream.next.wrapping_sub(1) => {
+                    waiting |= stream.unsettled.is_some_and(|at| now < at);
+                }
                 Some(_) => {
                     waiting = true;
                     if now.saturating_duration_since(*sent) >= TAIL_PROBE {
@@ -317,7 +379,13 @@ impl Outbound {
 }
 
 impl SendStream {
-    fn number(&mut self, index: usize, frame: OutboundFrame, now: Instant, into: &mut Vec<Numbered>) {
+    fn number(
+        &mut self,
+        index: usize,
+        frame: OutboundFrame,
+        now: Instant,
+        into: &mut Vec<Numbered>,
+    ) {
         let Some(codec) = &self.codec else { return };
         // Once a report shows that the remote knows the SSRC, the mid is of no more use.
         let mid = self.mid.as_ref().filter(|_| self.acknowledged.is_none());
@@ -339,7 +407,10 @@ impl SendStream {
             self.next = self.next.wrapping_add(1);
             into.push(Numbered {
                 stream: index,
-                packet: rtp::Packet { header, payload: packet.payload },
+                packet: rtp::Packet {
+                    header,
+                    payload: packet.payload,
+                },
             });
         }
         if let Some(last) = into.last() {
@@ -349,83 +420,4 @@ impl SendStream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::rtp_packet::OutboundPacket;
-    use crate::peer::Direction;
-
-    fn codec() -> Codec {
-        Codec {
-            kind: MediaKind::Video,
-            name: "VP8".into(),
-            clock_rate: 90000,
-            channels: None,
-            fmtp: String::new(),
-            payload_type: 96,
-            rtx_payload_type: None,
-            feedback: vec![],
-        }
-    }
-
-    fn outbound() -> Outbound {
-        let stream = StreamConfig {
-            kind: MediaKind::Video,
-            direction: Direction::SendOnly,
-            codecs: vec![codec()],
-        };
-        let outbound = Outbound::new(&[stream]);
-        outbound.set_codec(0, codec());
-        outbound
-    }
-
-    fn frame(key: bool, size: usize) -> OutboundFrame {
-        let payload = Bytes::from(vec![0; size]);
-        let packet = OutboundPacket { timestamp: 1, marker: true, payload };
-        OutboundFrame { key, packets: vec![packet] }
-    }
-
-    #[test]
-    fn nothing_is_accepted_before_the_call_is_up() {
-        let outbound = outbound();
-        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Refused);
-        outbound.open(None);
-        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Queued);
-        assert_eq!(outbound.push(1, frame(true, 1)), Pushed::Refused);
-        outbound.close();
-        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Refused);
-    }
-
-    #[test]
-    fn a_full_queue_drops_up_to_the_next_key_frame_and_numbers_stay_contiguous() {
-        let outbound = outbound();
-        outbound.open(None);
-        assert_eq!(outbound.push(0, frame(true, MAX_BYTES)), Pushed::Queued);
-        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Dropped { first: true });
-        let mut taken = Vec::new();
-        outbound.take(Instant::now(), 1000, &mut taken);
-        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Dropped { first: false });
-        assert_eq!(outbound.push(0, frame(true, 1)), Pushed::Queued);
-        assert_eq!(outbound.push(0, frame(false, 1)), Pushed::Queued);
-        outbound.take(Instant::now(), 1000, &mut taken);
-        let numbers: Vec<u16> = taken.iter().map(|t| t.packet.header.sequence_number).collect();
-        assert_eq!(numbers, [numbers[0], numbers[0] + 1, numbers[0] + 2]);
-    }
-
-    #[test]
-    fn a_drain_waits_for_the_last_packet_and_probes_for_it() {
-        let outbound = outbound();
-        outbound.open(None);
-        outbound.push(0, frame(true, 1));
-        let now = Instant::now();
-        assert_eq!(outbound.drained(now), Drained::Waiting);
-        let mut taken = Vec::new();
-        outbound.take(now, 1000, &mut taken);
-        assert_eq!(outbound.drained(now), Drained::Waiting);
-        assert_eq!(outbound.drained(now + REPORT_PATIENCE), Drained::Done);
-        let number = u32::from(taken[0].packet.header.sequence_number);
-        outbound.acknowledge(0, number.wrapping_sub(1));
-        assert_eq!(outbound.drained(now + TAIL_PROBE), Drained::Probe(vec![0]));
-        outbound.acknowledge(0, number);
-        assert_eq!(outbound.drained(now), Drained::Done);
-    }
-}
+mod tests;

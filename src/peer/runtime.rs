@@ -45,6 +45,7 @@ const HEARD_FOR: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct Nudge {
     notify: Notify,
+    calm: AtomicBool,
     checking: AtomicBool,
     pace: Mutex<Pace>,
     #[cfg(test)]
@@ -63,6 +64,12 @@ impl Nudge {
     /// Ends the driver's current, or else its next, sleep. Never blocks.
     pub(super) fn wake(&self) {
         self.notify.notify_one();
+    }
+
+    /// From now on sleeps are as long as asked for: webrtc's `close` sleeps too, to let the driver
+    /// say goodbye.
+    pub(super) fn calm(&self) {
+        self.calm.store(true, Ordering::Release);
     }
 
     /// Connectivity checks start.
@@ -109,15 +116,21 @@ impl Nudge {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.pace
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Pace {
     /// The least time between two rounds of checks.
     fn shortest(&self, now: Instant) -> Duration {
-        let heard = self.heard.is_some_and(|at| now.saturating_duration_since(at) < HEARD_FOR);
-        let running = self.since.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let heard = self
+            .heard
+            .is_some_and(|at| now.saturating_duration_since(at) < HEARD_FOR);
+        let running = self
+            .since
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if running < FAST_CHECKS || heard {
             Duration::ZERO
         } else if running < BRISK_CHECKS {
@@ -188,7 +201,7 @@ impl Runtime for PeerRuntime {
         Box::pin(async move {
             tokio::select! {
                 () = tokio::time::sleep(duration) => {}
-                () = nudge.notify.notified() => {}
+                () = nudge.notify.notified(), if !nudge.calm.load(Ordering::Acquire) => {}
             }
         })
     }
@@ -255,7 +268,10 @@ mod tests {
     #[test]
     fn checks_slow_down_until_something_is_heard() {
         let start = Instant::now();
-        let mut pace = Pace { since: Some(start), ..Pace::default() };
+        let mut pace = Pace {
+            since: Some(start),
+            ..Pace::default()
+        };
         let after = |s: u64| start + Duration::from_secs(s);
         assert_eq!(pace.shortest(start), Duration::ZERO);
         assert_eq!(pace.shortest(after(2)), BRISK_INTERVAL);

@@ -76,7 +76,10 @@ impl Shared {
         Self {
             negotiated: OnceLock::new(),
             outbound: Outbound::new(&streams),
-            inbound: streams.iter().map(|_| Arc::new(InboundQueue::new(INBOUND_CAPACITY))).collect(),
+            inbound: streams
+                .iter()
+                .map(|_| Arc::new(InboundQueue::new(INBOUND_CAPACITY)))
+                .collect(),
             stats: streams.iter().map(|_| Mutex::default()).collect(),
             control: Mutex::new(Control {
                 asked: vec![None; streams.len()],
@@ -84,7 +87,10 @@ impl Shared {
             }),
             bye_sent: Notify::new(),
             nudge,
-            events: Events { sender: events, over: AtomicBool::new(false) },
+            events: Events {
+                sender: events,
+                over: AtomicBool::new(false),
+            },
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
             streams,
@@ -101,7 +107,9 @@ impl Shared {
     /// Asks the remote for a key frame, unless that was done a moment ago.
     pub(super) fn request_key_frame(&self, index: usize, now: Instant) {
         let mut control = lock(&self.control);
-        let Some(asked) = control.asked.get_mut(index) else { return };
+        let Some(asked) = control.asked.get_mut(index) else {
+            return;
+        };
         if asked.is_some_and(|at| now.saturating_duration_since(at) < KEY_FRAME_REQUEST_INTERVAL) {
             return;
         }
@@ -113,7 +121,9 @@ impl Shared {
 
     /// Whether we send on stream `index`.
     pub(super) fn sends(&self, index: usize) -> bool {
-        self.streams.get(index).is_some_and(|s| s.direction == Direction::SendOnly)
+        self.streams
+            .get(index)
+            .is_some_and(|s| s.direction == Direction::SendOnly)
     }
 
     /// No stream delivers anything from now on.
@@ -161,7 +171,9 @@ impl Events {
 
 /// Locks a mutex whose data is never left half changed by a panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A number nobody can foresee; good enough for SSRCs, sequence numbers and CNAMEs.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Counters and transport facts, from our own books and from webrtc's.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::peer_connection::transport::RTCIceCandidate;
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, StatsSelector};
 
 use super::shared::{Shared, lock};
@@ -25,8 +27,13 @@ pub(super) fn stream(shared: &Shared, index: usize) -> StreamStats {
 }
 
 /// What the transport came to.
-pub(super) async fn transport(connection: &dyn PeerConnection) -> TransportInfo {
-    let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+pub(super) async fn transport(
+    connection: &dyn PeerConnection,
+    dtls: Option<Arc<dyn DtlsTransport>>,
+) -> TransportInfo {
+    let report = connection
+        .get_stats(Instant::now(), StatsSelector::None)
+        .await;
     let mut info = TransportInfo::default();
     // webrtc fills this in when the handshake completes.
     let Some(transport) = report.transport().filter(|t| !t.tls_version.is_empty()) else {
@@ -36,20 +43,14 @@ pub(super) async fn transport(connection: &dyn PeerConnection) -> TransportInfo 
     info.dtls_cipher = transport.dtls_cipher.clone();
     info.dtls_version = transport.tls_version.clone();
     info.srtp_profile = transport.srtp_cipher.clone();
-    if let Some((local, remote)) = selected_pair(connection).await {
-        info.local_candidate = candidate(&local);
-        info.remote_candidate = candidate(&remote);
+    let Some(ice) = dtls.map(|dtls| dtls.ice_transport()) else {
+        return info;
+    };
+    if let Ok(Some(pair)) = ice.get_selected_candidate_pair().await {
+        info.local_candidate = candidate(pair.local());
+        info.remote_candidate = candidate(pair.remote());
     }
     info
-}
-
-async fn selected_pair(
-    connection: &dyn PeerConnection,
-) -> Option<(RTCIceCandidate, RTCIceCandidate)> {
-    let receivers = connection.get_receivers().await;
-    let dtls = receivers.first()?.transport().await.ok()??;
-    let pair = dtls.ice_transport().get_selected_candidate_pair().await.ok()??;
-    Some((pair.local().clone(), pair.remote().clone()))
 }
 
 fn candidate(candidate: &RTCIceCandidate) -> String {

@@ -82,7 +82,14 @@ struct Watch {
 
 impl Watch {
     fn new(role: Role, now: Instant) -> Self {
-        Self { role, since: now, ice_up: None, silent: None, away: 0, connected: false }
+        Self {
+            role,
+            since: now,
+            ice_up: None,
+            silent: None,
+            away: 0,
+            connected: false,
+        }
     }
 
     fn look(&mut self, view: View) -> Option<Verdict> {
@@ -109,7 +116,11 @@ impl Watch {
     fn driver_is_away(&mut self, view: View) -> Option<PeerError> {
         let away = |at: Instant| view.now.saturating_duration_since(at) > DRIVER_AWAY;
         // More than one look: after a suspend this task may run before the driver does.
-        self.away = if view.last_pass.is_some_and(away) { self.away + 1 } else { 0 };
+        self.away = if view.last_pass.is_some_and(away) {
+            self.away + 1
+        } else {
+            0
+        };
         (self.away > 10).then(|| PeerError::Other("the connection's driver has stopped".to_owned()))
     }
 
@@ -126,10 +137,15 @@ impl Watch {
                 PeerError::Dtls(text.to_owned())
             });
         }
-        let heard = view.first_heard.map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
+        let heard = view
+            .first_heard
+            .map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
         let waited = view.now.saturating_duration_since(self.since);
         (failed || waited > self.role.patience() || heard > OFFERER_PATIENCE).then(|| {
-            PeerError::Ice(format!("no candidate pair worked within {} s", waited.as_secs()))
+            PeerError::Ice(format!(
+                "no candidate pair worked within {} s",
+                waited.as_secs()
+            ))
         })
     }
 
@@ -176,6 +192,7 @@ pub(super) async fn run(
             Some(Verdict::Connected) => connected(&shared),
             Some(Verdict::RemoteClosed) => {
                 log::debug!(target: "rswebrtc::peer", "the remote ended the call");
+                shared.outbound.close();
                 if !shared.remote_left.swap(true, Ordering::AcqRel) {
                     shared.events.send(PeerEvent::RemoteClosed);
                 }
@@ -194,7 +211,9 @@ pub(super) async fn run(
 fn connected(shared: &Shared) {
     shared.nudge.checks_ended();
     let server = shared.dtls_server.load(Ordering::Acquire);
-    shared.outbound.open(server.then(|| Instant::now() + SERVER_HOLD));
+    shared
+        .outbound
+        .open(server.then(|| Instant::now() + SERVER_HOLD));
     shared.events.send(PeerEvent::Connected);
     log::debug!(target: "rswebrtc::peer", "connected");
 }
@@ -204,8 +223,19 @@ mod tests {
     use super::*;
 
     fn view(now: Instant, ice: RTCIceConnectionState) -> View {
-        let states = States { gathered: true, ice, connection: RTCPeerConnectionState::Connecting };
-        View { now, states, dtls: None, first_heard: None, last_pass: None, remote_left: false }
+        let states = States {
+            gathered: true,
+            ice,
+            connection: RTCPeerConnectionState::Connecting,
+        };
+        View {
+            now,
+            states,
+            dtls: None,
+            first_heard: None,
+            last_pass: None,
+            remote_left: false,
+        }
     }
 
     #[test]
@@ -218,7 +248,10 @@ mod tests {
         let mut heard = view(after(640), checking);
         heard.first_heard = Some(after(601));
         let verdict = watch.look(heard);
-        assert!(matches!(verdict, Some(Verdict::Failed(PeerError::Ice(_)))), "{verdict:?}");
+        assert!(
+            matches!(verdict, Some(Verdict::Failed(PeerError::Ice(_)))),
+            "{verdict:?}"
+        );
         let mut watch = Watch::new(Role::Offerer, start);
         assert!(watch.look(view(after(29), checking)).is_none());
         assert!(watch.look(view(after(31), checking)).is_some());
@@ -231,19 +264,35 @@ mod tests {
         let mut up = view(start, RTCIceConnectionState::Connected);
         up.states.connection = RTCPeerConnectionState::Connected;
         assert!(matches!(watch.look(up), Some(Verdict::Connected)));
-        let silent = |ms| view(start + Duration::from_millis(ms), RTCIceConnectionState::Disconnected);
+        let silent = |ms| {
+            view(
+                start + Duration::from_millis(ms),
+                RTCIceConnectionState::Disconnected,
+            )
+        };
         assert!(watch.look(silent(2200)).is_none());
         assert!(watch.look(silent(4000)).is_none());
-        assert!(matches!(watch.look(silent(5600)), Some(Verdict::Failed(PeerError::Ice(_)))));
+        assert!(matches!(
+            watch.look(silent(5600)),
+            Some(Verdict::Failed(PeerError::Ice(_)))
+        ));
     }
 
     #[test]
     fn a_handshake_that_does_not_end_is_a_dtls_failure() {
         let start = Instant::now();
         let mut watch = Watch::new(Role::Offerer, start);
-        let up = |s| view(start + Duration::from_secs(s), RTCIceConnectionState::Connected);
+        let up = |s| {
+            view(
+                start + Duration::from_secs(s),
+                RTCIceConnectionState::Connected,
+            )
+        };
         assert!(watch.look(up(0)).is_none());
         assert!(watch.look(up(7)).is_none());
-        assert!(matches!(watch.look(up(9)), Some(Verdict::Failed(PeerError::Dtls(_)))));
+        assert!(matches!(
+            watch.look(up(9)),
+            Some(Verdict::Failed(PeerError::Dtls(_)))
+        ));
     }
 }

@@ -23,28 +23,31 @@ pub struct SinkCall {
     tracks: Mutex<Tracks>,
 }
 
+#[derive(Default)]
 struct Tracks {
-    codecs: Vec<Option<Codec>>,
-    names: Vec<String>,
-    finished: Vec<bool>,
-    key_frame_asked: Vec<Option<Instant>>,
+    all: Vec<Track>,
+    /// What is sent was told to the session: tracks neither come nor change any more.
     started: bool,
 }
 
+struct Track {
+    pad: String,
+    codec: Option<Codec>,
+    /// Its pad is gone.
+    released: bool,
+    finished: bool,
+    key_frame_asked: Option<Instant>,
+    /// Its index in the session's wish.
+    sent_as: Option<usize>,
+}
+
 impl SinkCall {
-    /// A call with one track for each pad name.
-    pub fn new(session: Session, names: Vec<String>) -> Arc<Self> {
-        let count = names.len();
+    /// A call without tracks.
+    pub fn new(session: Session) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
             session,
-            tracks: Mutex::new(Tracks {
-                codecs: vec![None; count],
-                finished: vec![false; count],
-                key_frame_asked: vec![None; count],
-                names,
-                started: false,
-            }),
+            tracks: Mutex::default(),
         })
     }
 
@@ -53,82 +56,124 @@ impl SinkCall {
         &self.session
     }
 
-    /// Track `local` carries `codec`. Once all are known the offer or answer is made.
+    /// Adds a track for pad `name`; `None` once the call has begun.
+    pub fn add_track(&self, name: &str) -> Option<usize> {
+        let mut tracks = self.lock();
+        if tracks.started {
+            return None;
+        }
+        tracks.all.push(Track {
+            pad: name.to_owned(),
+            codec: None,
+            released: false,
+            finished: false,
+            key_frame_asked: None,
+            sent_as: None,
+        });
+        Some(tracks.all.len() - 1)
+    }
+
+    /// The pad of `track` is gone.
+    pub fn release_track(&self, track: usize) {
+        let mut tracks = self.lock();
+        if let Some(track) = tracks.all.get_mut(track) {
+            track.released = true;
+        }
+        self.start_if_ready(tracks);
+    }
+
+    /// `track` carries `codec`. Once all are known the offer or answer is made.
     ///
     /// # Errors
     ///
     /// A text when the track was agreed as something else: it cannot change during a call.
-    pub fn set_codec(&self, local: usize, codec: Codec) -> Result<(), String> {
+    pub fn set_codec(&self, track: usize, codec: Codec) -> Result<(), String> {
         let mut tracks = self.lock();
         let started = tracks.started;
-        let Some(slot) = tracks.codecs.get_mut(local) else {
+        let Some(track) = tracks.all.get_mut(track) else {
             return Err("the pad came after the call began".to_owned());
         };
         if started {
-            return match slot {
+            return match &track.codec {
                 Some(agreed) if agreed.same_encoding(&codec) => Ok(()),
-                _ => Err(format!("the call carries another codec than {codec} on this pad")),
+                _ => Err(format!(
+                    "the call carries another codec than {codec} on pad {}",
+                    track.pad
+                )),
             };
         }
-        *slot = Some(codec);
-        let all: Option<Vec<Codec>> = tracks.codecs.iter().cloned().collect();
-        if let Some(codecs) = all {
-            tracks.started = true;
-            drop(tracks);
-            self.session.set_wish(Wish::Send(codecs));
-        }
+        track.codec = Some(codec);
+        self.start_if_ready(tracks);
         Ok(())
     }
 
-    /// Names of the pads that have brought nothing yet.
-    pub fn silent_pads(&self) -> Vec<String> {
-        let tracks = self.lock();
-        tracks
-            .codecs
-            .iter()
-            .zip(&tracks.names)
-            .filter(|(codec, _)| codec.is_none())
-            .map(|(_, name)| name.clone())
-            .collect()
+    fn start_if_ready(&self, mut tracks: MutexGuard<'_, Tracks>) {
+        let present = || tracks.all.iter().filter(|t| !t.released);
+        let codecs: Option<Vec<Codec>> = present().map(|t| t.codec.clone()).collect();
+        let Some(codecs) = codecs.filter(|codecs| !codecs.is_empty() && !tracks.started) else {
+            return;
+        };
+        for (index, track) in tracks.all.iter_mut().filter(|t| !t.released).enumerate() {
+            track.sent_as = Some(index);
+        }
+        tracks.started = true;
+        drop(tracks);
+        self.session.set_wish(Wish::Send(codecs));
     }
 
-    /// Name of the pad of track `local`.
-    pub fn pad_name(&self, local: usize) -> Option<String> {
-        self.lock().names.get(local).cloned()
+    /// Whether the call has begun, and the pads that it still waits for.
+    pub fn waits_for(&self) -> Option<Vec<String>> {
+        let tracks = self.lock();
+        let silent = tracks.all.iter().filter(|t| !t.released && t.codec.is_none());
+        (!tracks.started).then(|| silent.map(|t| t.pad.clone()).collect())
+    }
+
+    /// The track that the session knows as `sent_as`.
+    pub fn track_sent_as(&self, sent_as: usize) -> Option<usize> {
+        let tracks = self.lock();
+        tracks.all.iter().position(|t| t.sent_as == Some(sent_as))
+    }
+
+    /// Name of the pad of `track`.
+    pub fn pad_name(&self, track: usize) -> Option<String> {
+        self.lock().all.get(track).map(|t| t.pad.clone())
     }
 
     /// Queues a frame; `false` when it was dropped.
-    pub fn push_frame(&self, local: usize, frame: OutboundFrame) -> bool {
-        self.session.push_frame(local, frame)
+    pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
+        let sent_as = self.lock().all.get(track).and_then(|t| t.sent_as);
+        sent_as.is_some_and(|local| self.session.push_frame(local, frame))
     }
 
-    /// Whether the encoder of track `local` may be asked for a key frame now.
-    pub fn may_ask_key_frame(&self, local: usize) -> bool {
+    /// Whether the encoder of `track` may be asked for a key frame now.
+    pub fn may_ask_key_frame(&self, track: usize) -> bool {
         let mut tracks = self.lock();
-        let Some(last) = tracks.key_frame_asked.get_mut(local) else {
+        let Some(track) = tracks.all.get_mut(track) else {
             return false;
         };
         let now = Instant::now();
-        let due = last.is_none_or(|then| now.duration_since(then) >= KEY_FRAME_INTERVAL);
+        let due = track
+            .key_frame_asked
+            .is_none_or(|then| now.duration_since(then) >= KEY_FRAME_INTERVAL);
         if due {
-            *last = Some(now);
+            track.key_frame_asked = Some(now);
         }
         due
     }
 
-    /// Track `local` has ended. Tells whether it was the last one.
-    pub fn finish_track(&self, local: usize) -> bool {
+    /// `track` has ended. Tells whether it was the last one.
+    pub fn finish_track(&self, track: usize) -> bool {
         let mut tracks = self.lock();
-        if let Some(finished) = tracks.finished.get_mut(local) {
-            *finished = true;
+        if let Some(track) = tracks.all.get_mut(track) {
+            track.finished = true;
         }
-        tracks.finished.iter().all(|finished| *finished)
+        tracks.all.iter().all(|t| t.finished || t.released)
     }
 
-    /// Track `local` goes on after all (a flush after its end).
-    pub fn resume_track(&self, local: usize) {
-        if let Some(finished) = self.lock().finished.get_mut(local) {
-            *finished = false;
+    /// `track` goes on after all (a flush after its end).
+    pub fn resume_track(&self, track: usize) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.finished = false;
         }
     }
 

@@ -38,6 +38,8 @@ pub struct RsWebRtcSink {
 
 struct SinkPad {
     ghost: gst::GhostPad,
+    /// Its track in the current call.
+    track: Option<usize>,
     chain: Option<Arc<Chain>>,
 }
 
@@ -129,15 +131,18 @@ impl ElementImpl for RsWebRtcSink {
         name: Option<&str>,
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
-        if lock(&self.call).is_some() {
+        let name = self.pad_name(template, name)?;
+        let call = lock(&self.call).clone();
+        // A demuxer's pads come in PAUSED, when the call waits for them already.
+        let track = call.as_ref().map(|call| call.add_track(&name));
+        if track == Some(None) {
             gst::element_imp_warning!(
                 self,
                 gst::CoreError::Pad,
-                ("a pad was asked for during a call: add pads in NULL or READY")
+                ("pad {name} came after the call was offered: link all pads before data flows")
             );
             return None;
         }
-        let name = self.pad_name(template, name)?;
         let weak = self.obj().downgrade();
         let ghost = gst::GhostPad::builder_from_template(template)
             .name(name)
@@ -152,6 +157,7 @@ impl ElementImpl for RsWebRtcSink {
             .build();
         lock(&self.pads).push(SinkPad {
             ghost: ghost.clone(),
+            track: track.flatten(),
             chain: None,
         });
         ghost.set_active(true).ok()?;
@@ -163,14 +169,22 @@ impl ElementImpl for RsWebRtcSink {
         let Some(ghost) = pad.downcast_ref::<gst::GhostPad>() else {
             return;
         };
-        let chain = {
+        let removed = {
             let mut pads = lock(&self.pads);
             let at = pads.iter().position(|p| p.ghost == *ghost);
-            at.map(|at| pads.remove(at)).and_then(|p| p.chain)
+            at.map(|at| pads.remove(at))
         };
+        let track = removed.as_ref().and_then(|p| p.track);
+        if let Some(track) = track {
+            // Wakes what waits in the pad, or deactivating it would wait too.
+            self.with_call(|call| call.gate.set_flushing(track, true));
+        }
         let _ = ghost.set_active(false);
-        if let Some(chain) = chain {
+        if let Some(chain) = removed.and_then(|p| p.chain) {
             chain.remove(self.obj().upcast_ref(), ghost);
+        }
+        if let Some(track) = track {
+            self.with_call(|call| call.release_track(track));
         }
         let _ = self.obj().remove_pad(ghost);
     }
@@ -223,22 +237,15 @@ impl RsWebRtcSink {
 
     fn start_call(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let names: Vec<String> = lock(&self.pads)
-            .iter()
-            .map(|p| p.ghost.name().to_string())
-            .collect();
-        if names.is_empty() {
-            return Err(gst::error_msg!(
-                gst::CoreError::Pad,
-                ("there is nothing to send: link an encoder or a parser to this element")
-            ));
-        }
         let config = settings.call.session_config(Role::Offerer)?;
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
         let factory = Arc::new(crate::peer::WebRtcPeerFactory::default());
         let (session, receiver) = Session::start(config, factory, &handle);
-        let call = SinkCall::new(session, names);
+        let call = SinkCall::new(session);
+        for pad in lock(&self.pads).iter_mut() {
+            pad.track = call.add_track(&pad.ghost.name());
+        }
         *lock(&self.call) = Some(call.clone());
         let weak = self.obj().downgrade();
         let of_call = Arc::downgrade(&call);
@@ -264,19 +271,19 @@ impl RsWebRtcSink {
             let (Some(sink), Some(call)) = (weak.upgrade(), call.upgrade()) else {
                 return;
             };
-            let silent = call.silent_pads();
-            if silent.is_empty() || call.gate.closed().is_some() {
+            let Some(silent) = call.waits_for().filter(|_| call.gate.closed().is_none()) else {
                 return;
-            }
-            gst::element_warning!(
-                sink,
-                gst::StreamError::Format,
-                (
-                    "no data came on pad {} yet, and the call starts only when all pads have some. \
-                     After a demuxer every branch needs a queue of its own",
+            };
+            let text = if silent.is_empty() {
+                "nothing is linked to this element: there is nothing to send".to_owned()
+            } else {
+                format!(
+                    "no data came on pad {} yet, and the call starts only when all pads have \
+                     some. After a demuxer every branch needs a queue of its own",
                     silent.join(", ")
                 )
-            );
+            };
+            gst::element_warning!(sink, gst::StreamError::Format, ("{}", text));
         });
     }
 
@@ -301,12 +308,15 @@ impl RsWebRtcSink {
         let Some(call) = lock(&self.call).clone() else {
             return false;
         };
-        let (local, existing) = {
+        let (track, existing) = {
             let pads = lock(&self.pads);
-            let Some(local) = pads.iter().position(|p| p.ghost == *pad) else {
+            let Some(pad) = pads.iter().find(|p| p.ghost == *pad) else {
                 return false;
             };
-            (local, pads.get(local).and_then(|p| p.chain.clone()))
+            let Some(track) = pad.track else {
+                return false;
+            };
+            (track, pad.chain.clone())
         };
         if let Some(chain) = existing {
             if chain.carries(caps) {
@@ -320,7 +330,7 @@ impl RsWebRtcSink {
             return false;
         }
         let settings = lock(&self.settings).clone();
-        let track = TrackSink::new(call, local, settings.early_data, settings.sync);
+        let track = TrackSink::new(call, track, settings.early_data, settings.sync);
         match Chain::build(self.obj().upcast_ref(), pad, caps, track) {
             Ok(chain) => {
                 if let Some(p) = lock(&self.pads).iter_mut().find(|p| p.ghost == *pad) {
@@ -347,7 +357,8 @@ impl RsWebRtcSink {
                 gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
             }
             Event::LeftOut(local, reason) => {
-                let name = call.pad_name(local).unwrap_or_default();
+                let track = call.track_sent_as(local);
+                let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::CodecNotFound,
@@ -358,23 +369,25 @@ impl RsWebRtcSink {
                 teller.agreed(streams.into_iter().map(|(stream, _)| stream).collect());
             }
             Event::Connected(info) => {
-                for track in self.tracks() {
-                    track.start_at_key_frame();
+                let tracks = self.tracks();
+                for (_, sink) in &tracks {
+                    sink.start_at_key_frame();
                 }
                 call.gate.open();
-                for (local, track) in self.tracks().into_iter().enumerate() {
-                    if call.may_ask_key_frame(local) {
-                        track.ask_key_frame();
+                for (track, sink) in &tracks {
+                    if call.may_ask_key_frame(*track) {
+                        sink.ask_key_frame();
                     }
                 }
                 let stats = call.session().stats();
-                let pads = self.pad_caps();
+                let pads = self.pad_caps(call);
                 teller.connected(obj.upcast_ref(), &info, &stats, &pads);
             }
             Event::KeyFrameRequest(local) => {
-                if let Some(track) = self.tracks().get(local) {
-                    if call.may_ask_key_frame(local) {
-                        track.ask_key_frame();
+                let wanted = call.track_sent_as(local);
+                for (track, sink) in self.tracks() {
+                    if wanted == Some(track) && call.may_ask_key_frame(track) {
+                        sink.ask_key_frame();
                     }
                 }
             }
@@ -387,19 +400,23 @@ impl RsWebRtcSink {
         true
     }
 
-    fn tracks(&self) -> Vec<TrackSink> {
+    fn tracks(&self) -> Vec<(usize, TrackSink)> {
         lock(&self.pads)
             .iter()
-            .filter_map(|p| p.chain.as_ref().map(|c| c.track().clone()))
+            .filter_map(|p| Some((p.track?, p.chain.as_ref()?.track().clone())))
             .collect()
     }
 
-    /// Names and current caps of the pads, in order.
-    fn pad_caps(&self) -> Vec<(String, Option<gst::Caps>)> {
-        let ghosts: Vec<_> = lock(&self.pads).iter().map(|p| p.ghost.clone()).collect();
-        ghosts
+    /// Names and current caps of the pads, in the order of the session's streams.
+    fn pad_caps(&self, call: &SinkCall) -> Vec<(String, Option<gst::Caps>)> {
+        let ghosts: Vec<_> = lock(&self.pads)
             .iter()
-            .map(|g| (g.name().to_string(), g.current_caps()))
+            .map(|p| (p.track, p.ghost.clone()))
+            .collect();
+        (0..ghosts.len())
+            .filter_map(|local| call.track_sent_as(local))
+            .filter_map(|track| ghosts.iter().find(|(t, _)| *t == Some(track)))
+            .map(|(_, ghost)| (ghost.name().to_string(), ghost.current_caps()))
             .collect()
     }
 

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
-    Attribute, AttributedPacket, Interceptor, NackGeneratorBuilder, NackResponderBuilder, Packet,
-    RTCPFeedback, RTPHeaderExtension, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
-    StreamInfo, TaggedPacket, TwccReceiverBuilder,
+    Interceptor, NackGeneratorBuilder, NackResponderBuilder, Packet, RTCPFeedback,
+    RTPHeaderExtension, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot, StreamInfo,
+    TaggedPacket, TwccReceiverBuilder,
 };
-use rtc::rtcp;
 use rtc::rtp;
 use rtc::sansio::Protocol;
 use rtc::sdp::extmap::TRANSPORT_CC_URI;
-use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 
+use super::repeats::Repeats;
 use super::rtcp_tap::RtcpTap;
 use super::rtx_unwrap;
 use super::source::Source;
@@ -31,8 +30,8 @@ use crate::peer::shared::{Belt, Shared, lock};
 
 /// Missing packets are asked for this often, ...
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
-/// ... this many times, ...
-const NACK_TRIES: u16 = 10;
+/// ... this many times (600 ms: several tries even over a round trip of 200 ms), ...
+const NACK_TRIES: u16 = 30;
 /// ... as far back as this.
 const NACK_LOG: u16 = 8192;
 /// Packets kept for retransmission.
@@ -40,7 +39,7 @@ const HISTORY: u16 = 8192;
 /// Often enough that the end of a call is acknowledged soon.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Packets that go out in one pass of the driver, so that it also reads in between.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// SSRCs that a remote may use in a call.
 const MAX_SOURCES: usize = 64;
 
@@ -54,22 +53,26 @@ struct Route {
 
 /// See the module.
 pub(in crate::peer) struct MediaPath {
-    shared: Arc<Shared>,
-    inner: Box<dyn Interceptor>,
-    tap: RtcpTap,
-    routes: HashMap<u32, usize>,
-    sources: HashMap<u32, Source>,
-    primaries: Vec<Option<u32>>,
-    writes: Belt,
-    batch: Vec<Numbered>,
-    taken: usize,
-    bye_left: bool,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inner: Box<dyn Interceptor>,
+    pub(super) tap: RtcpTap,
+    pub(super) repeats: Repeats,
+    pub(super) routes: HashMap<u32, usize>,
+    pub(super) sources: HashMap<u32, Source>,
+    pub(super) primaries: Vec<Option<u32>>,
+    pub(super) writes: Belt,
+    pub(super) batch: Vec<Numbered>,
+    pub(super) taken: usize,
+    pub(super) bye_left: bool,
 }
 
 impl MediaPath {
     pub(in crate::peer) fn new(shared: Arc<Shared>) -> Self {
         let inner = Registry::new()
-            .with(Slot::NackResponder, NackResponderBuilder::new().with_size(HISTORY).build())
+            .with(
+                Slot::NackResponder,
+                NackResponderBuilder::new().with_size(HISTORY).build(),
+            )
             .with(
                 Slot::NackGenerator,
                 NackGeneratorBuilder::new()
@@ -81,13 +84,16 @@ impl MediaPath {
             .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
             .with(
                 Slot::ReceiverReport,
-                ReceiverReportBuilder::new().with_interval(REPORT_INTERVAL).build(),
+                ReceiverReportBuilder::new()
+                    .with_interval(REPORT_INTERVAL)
+                    .build(),
             )
             .with(Slot::SenderReport, SenderReportBuilder::new().build())
             .build();
         Self {
             inner: Box::new(inner),
             tap: RtcpTap::new(shared.clone()),
+            repeats: Repeats::default(),
             routes: HashMap::new(),
             sources: HashMap::new(),
             primaries: vec![None; shared.streams.len()],
@@ -99,10 +105,20 @@ impl MediaPath {
         }
     }
 
-    fn read_rtp(&mut self, mut message: TaggedPacket, mut packet: rtp::Packet) -> Result<(), Error> {
+    fn read_rtp(
+        &mut self,
+        mut message: TaggedPacket,
+        mut packet: rtp::Packet,
+    ) -> Result<(), Error> {
         let now = message.now;
-        let Some(route) = self.route(&packet.header) else { return Ok(()) };
-        let Route { stream, payload_type, repair } = route;
+        let Some(route) = self.route(&packet.header) else {
+            return Ok(());
+        };
+        let Route {
+            stream,
+            payload_type,
+            repair,
+        } = route;
         let size = packet.payload.len() as u64;
         self.shared.count(stream, |stats| {
             stats.packets_received += 1;
@@ -110,7 +126,9 @@ impl MediaPath {
             stats.retransmitted_packets_received += u64::from(repair);
         });
         if repair {
-            let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else { return Ok(()) };
+            let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else {
+                return Ok(());
+            };
             if !rtx_unwrap::unwrap(&mut packet, ssrc, payload_type) {
                 return Ok(());
             }
@@ -175,7 +193,11 @@ impl MediaPath {
 
     fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
         let negotiated = self.shared.negotiated.get()?.get(stream)?;
-        let declared = negotiated.rtx.iter().find(|(ssrc, _)| *ssrc == rtx).map(|(_, ssrc)| *ssrc);
+        let declared = negotiated
+            .rtx
+            .iter()
+            .find(|(ssrc, _)| *ssrc == rtx)
+            .map(|(_, ssrc)| *ssrc);
         declared.or_else(|| self.primaries.get(stream).copied().flatten())
     }
 
@@ -185,11 +207,19 @@ impl MediaPath {
             return;
         }
         let shared = self.shared.clone();
-        let mut codecs = shared.streams.get(stream).into_iter().flat_map(|s| &s.codecs);
+        let mut codecs = shared
+            .streams
+            .get(stream)
+            .into_iter()
+            .flat_map(|s| &s.codecs);
         let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
             return;
         };
-        let twcc = self.shared.negotiated.get().and_then(|n| n.get(stream)?.twcc_extension);
+        let twcc = self
+            .shared
+            .negotiated
+            .get()
+            .and_then(|n| n.get(stream)?.twcc_extension);
         let info = stream_info(codec, header.ssrc, None, twcc);
         self.inner.bind_remote_stream(&info);
         self.sources.insert(
@@ -200,9 +230,18 @@ impl MediaPath {
         if let Some(primary) = self.primaries.get_mut(stream) {
             *primary = Some(header.ssrc);
         }
-        let rtx = self.shared.negotiated.get().and_then(|n| n.get(stream)).and_then(|stream| {
-            stream.rtx.iter().find(|(_, ssrc)| *ssrc == header.ssrc).map(|(rtx, _)| *rtx)
-        });
+        let rtx = self
+            .shared
+            .negotiated
+            .get()
+            .and_then(|n| n.get(stream))
+            .and_then(|stream| {
+                stream
+                    .rtx
+                    .iter()
+                    .find(|(_, ssrc)| *ssrc == header.ssrc)
+                    .map(|(rtx, _)| *rtx)
+            });
         self.shared.count(stream, |stats| {
             stats.ssrc = header.ssrc;
             stats.rtx_ssrc = rtx.unwrap_or_default();
@@ -211,8 +250,16 @@ impl MediaPath {
     }
 
     /// Takes the packet into account; `false` if it came before.
-    fn note(&mut self, stream: usize, header: &rtp::header::Header, repair: bool, now: Instant) -> bool {
-        let Some(source) = self.sources.get_mut(&header.ssrc) else { return true };
+    fn note(
+        &mut self,
+        stream: usize,
+        header: &rtp::header::Header,
+        repair: bool,
+        now: Instant,
+    ) -> bool {
+        let Some(source) = self.sources.get_mut(&header.ssrc) else {
+            return true;
+        };
         let new = source.accept(header.sequence_number);
         let lost = source.lost();
         let jitter = (!repair && new).then(|| source.arrived(header.timestamp, now));
@@ -226,9 +273,16 @@ impl MediaPath {
     /// Hands what comes out of the interceptors inside to the streams' queues.
     fn deliver(&mut self) {
         while let Some(message) = self.inner.poll_read() {
-            let Packet::Rtp(packet) = message.message.packet else { continue };
-            let Some(stream) = self.routes.get(&packet.header.ssrc).copied() else { continue };
-            let rtp::Packet { mut header, payload } = packet;
+            let Packet::Rtp(packet) = message.message.packet else {
+                continue;
+            };
+            let Some(stream) = self.routes.get(&packet.header.ssrc).copied() else {
+                continue;
+            };
+            let rtp::Packet {
+                mut header,
+                payload,
+            } = packet;
             header.padding = false;
             // Padding only: it counted above, and that is all it is for.
             if payload.is_empty() {
@@ -245,107 +299,14 @@ impl MediaPath {
             }));
         }
     }
-
-    /// Fetches what there is to send.
-    fn fill(&mut self) {
-        let now = Instant::now();
-        for binding in self.shared.outbound.take_bindings() {
-            let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
-            let info = stream_info(&binding.codec, binding.ssrc, rtx, None);
-            self.inner.bind_local_stream(&info);
-            self.shared.count(binding.stream, |stats| {
-                stats.ssrc = binding.ssrc;
-                stats.rtx_ssrc = rtx.unwrap_or_default();
-            });
-        }
-        self.fill_control(now);
-        if self.taken < BATCH {
-            let mut batch = std::mem::take(&mut self.batch);
-            let frames = self.shared.outbound.take(now, BATCH - self.taken, &mut batch);
-            frames.into_iter().for_each(|stream| self.shared.count(stream, |s| s.frames_sent += 1));
-            self.taken += batch.len();
-            for Numbered { stream, packet } in batch.drain(..) {
-                let size = packet.payload.len() as u64;
-                self.shared.count(stream, |stats| {
-                    stats.packets_sent += 1;
-                    stats.bytes_sent += size;
-                });
-                self.write(now, Packet::Rtp(packet));
-            }
-            self.batch = batch;
-        }
-        while let Some(message) = self.inner.poll_write() {
-            self.count_written(&message);
-            self.writes.push_back(message);
-        }
-    }
-
-    fn fill_control(&mut self, now: Instant) {
-        let (key_frames, probes, bye) = {
-            let mut control = lock(&self.shared.control);
-            let bye = std::mem::take(&mut control.bye);
-            (std::mem::take(&mut control.key_frames), std::mem::take(&mut control.probes), bye)
-        };
-        for stream in key_frames {
-            let declared = self.shared.negotiated.get().and_then(|n| n.get(stream)?.ssrcs.first().copied());
-            let Some(media_ssrc) = self.primaries.get(stream).copied().flatten().or(declared) else {
-                continue;
-            };
-            let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
-            let request = rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication {
-                sender_ssrc,
-                media_ssrc,
-            };
-            self.shared.count(stream, |stats| stats.pli_count += 1);
-            self.write(now, Packet::Rtcp(vec![Box::new(request)]));
-        }
-        for stream in probes {
-            if let Some(packet) = self.shared.outbound.last_packet(stream, now) {
-                self.shared.count(stream, |stats| stats.retransmitted_packets_sent += 1);
-                self.write(now, Packet::Rtp(packet));
-            }
-        }
-        if bye {
-            self.write_bye(now);
-        }
-    }
-
-    fn write_bye(&mut self, now: Instant) {
-        let streams = (0..self.shared.streams.len()).filter(|stream| self.shared.sends(*stream));
-        let sources: Vec<u32> = streams.map(|stream| self.shared.outbound.ssrcs(stream).0).collect();
-        if let Some(ssrc) = sources.first().copied() {
-            let report = rtcp::receiver_report::ReceiverReport { ssrc, ..Default::default() };
-            let goodbye = rtcp::goodbye::Goodbye { sources, ..Default::default() };
-            self.write(now, Packet::Rtcp(vec![Box::new(report), Box::new(goodbye)]));
-        }
-        self.bye_left = true;
-    }
-
-    fn write(&mut self, now: Instant, packet: Packet) {
-        let message = TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: AttributedPacket::new(packet),
-        };
-        if let Err(error) = self.inner.handle_write(message) {
-            log::debug!(target: "rswebrtc::peer", "not sent: {error}");
-        }
-    }
-
-    fn count_written(&mut self, message: &TaggedPacket) {
-        match &message.message.packet {
-            Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
-            Packet::Rtp(packet) if message.message.has(&Attribute::Retransmission) => {
-                if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
-                    self.shared.count(stream, |stats| stats.retransmitted_packets_sent += 1);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
-fn stream_info(codec: &Codec, ssrc: u32, rtx: Option<u32>, twcc: Option<u8>) -> StreamInfo {
+pub(super) fn stream_info(
+    codec: &Codec,
+    ssrc: u32,
+    rtx: Option<u32>,
+    twcc: Option<u8>,
+) -> StreamInfo {
     let wants = |name: &str| codec.feedback.iter().any(|f| f == name);
     let twcc = twcc.filter(|_| wants("transport-cc"));
     StreamInfo {
@@ -358,7 +319,10 @@ fn stream_info(codec: &Codec, ssrc: u32, rtx: Option<u32>, twcc: Option<u8>) -> 
         channels: codec.channels.unwrap_or_default(),
         sdp_fmtp_line: codec.fmtp.clone(),
         rtp_header_extensions: twcc
-            .map(|id| RTPHeaderExtension { uri: TRANSPORT_CC_URI.to_owned(), id: id.into() })
+            .map(|id| RTPHeaderExtension {
+                uri: TRANSPORT_CC_URI.to_owned(),
+                id: id.into(),
+            })
             .into_iter()
             .collect(),
         rtcp_feedback: codec
@@ -384,7 +348,13 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         match std::mem::replace(&mut message.message.packet, Packet::Rtcp(Vec::new())) {
             Packet::Rtp(packet) => self.read_rtp(message, packet),
             Packet::Rtcp(packets) => {
-                self.tap.read(&packets, message.now, &self.routes, &self.primaries);
+                self.tap
+                    .read(&packets, message.now, &self.routes, &self.primaries);
+                let shared = &self.shared;
+                let packets = self.repeats.filter(packets, message.now, |ssrc| {
+                    let stats = shared.stats.get(shared.outbound.stream_of(ssrc)?)?;
+                    lock(stats).round_trip_time.map(Duration::from_secs_f64)
+                });
                 message.message.packet = Packet::Rtcp(packets);
                 self.inner.handle_read(message)?;
                 self.deliver();
@@ -424,7 +394,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
             self.shared.nudge.wake();
         }
         let held = self.shared.outbound.held_until(Instant::now());
-        [self.inner.poll_timeout(), held].into_iter().flatten().min()
+        [self.inner.poll_timeout(), held]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn close(&mut self) -> Result<(), Error> {

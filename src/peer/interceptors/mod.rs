@@ -8,8 +8,10 @@
 //! negotiated them.
 
 mod media_path;
+mod repeats;
 mod rtcp_tap;
 mod rtx_unwrap;
+mod sending;
 mod source;
 
 pub(super) use media_path::MediaPath;

@@ -51,9 +51,15 @@ impl RtcpTap {
         for packet in packets {
             let any = packet.as_any();
             if let Some(report) = any.downcast_ref::<ReceiverReport>() {
-                report.reports.iter().for_each(|block| self.report(block, now));
+                report
+                    .reports
+                    .iter()
+                    .for_each(|block| self.report(block, now));
             } else if let Some(report) = any.downcast_ref::<SenderReport>() {
-                report.reports.iter().for_each(|block| self.report(block, now));
+                report
+                    .reports
+                    .iter()
+                    .for_each(|block| self.report(block, now));
                 self.pass_on(report.ssrc, packets, routes);
             } else if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
                 if let Some(stream) = self.shared.outbound.stream_of(request.media_ssrc) {
@@ -64,7 +70,13 @@ impl RtcpTap {
                 self.intra_request(request);
             } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
                 if let Some(stream) = self.shared.outbound.stream_of(nack.media_ssrc) {
-                    self.shared.count(stream, |stats| stats.nack_count += 1);
+                    let mut round_trip = None;
+                    self.shared.count(stream, |stats| {
+                        stats.nack_count += 1;
+                        round_trip = stats.round_trip_time;
+                    });
+                    let round_trip = Duration::from_secs_f64(round_trip.unwrap_or_default());
+                    self.shared.outbound.missing(stream, now, round_trip);
                 }
             } else if let Some(goodbye) = any.downcast_ref::<Goodbye>() {
                 self.goodbye(&goodbye.sources, primaries);
@@ -99,7 +111,9 @@ impl RtcpTap {
 
     /// How one of our streams arrives.
     fn report(&mut self, block: &ReceptionReport, now: Instant) {
-        let Some(stream) = self.shared.outbound.stream_of(block.ssrc) else { return };
+        let Some(stream) = self.shared.outbound.stream_of(block.ssrc) else {
+            return;
+        };
         let clock_rate = self.shared.outbound.clock_rate(stream);
         let round_trip = self.round_trip(stream, block, now);
         self.shared.count(stream, |stats| {
@@ -108,12 +122,17 @@ impl RtcpTap {
             stats.jitter = clock_rate.map(|rate| f64::from(block.jitter) / f64::from(rate));
             stats.round_trip_time = round_trip.or(stats.round_trip_time);
         });
-        self.shared.outbound.acknowledge(stream, block.last_sequence_number);
+        self.shared
+            .outbound
+            .acknowledge(stream, block.last_sequence_number, now);
     }
 
     fn round_trip(&self, stream: usize, block: &ReceptionReport, now: Instant) -> Option<f64> {
         let reports = self.reports.get(stream)?;
-        let (_, sent) = reports.iter().rev().find(|(time, _)| *time == block.last_sender_report)?;
+        let (_, sent) = reports
+            .iter()
+            .rev()
+            .find(|(time, _)| *time == block.last_sender_report)?;
         let held = Duration::from_secs_f64(f64::from(block.delay) / 65536.0);
         let round_trip = now.saturating_duration_since(*sent).saturating_sub(held);
         Some(round_trip.as_secs_f64())
@@ -122,10 +141,14 @@ impl RtcpTap {
     fn pass_on(&self, ssrc: u32, packets: &[Box<dyn Packet>], routes: &HashMap<u32, usize>) {
         let declared = || {
             let negotiated = self.shared.negotiated.get()?;
-            negotiated.iter().position(|stream| stream.ssrcs.contains(&ssrc))
+            negotiated
+                .iter()
+                .position(|stream| stream.ssrcs.contains(&ssrc))
         };
         let stream = routes.get(&ssrc).copied().or_else(declared);
-        let Some(queue) = stream.and_then(|stream| self.shared.inbound.get(stream)) else { return };
+        let Some(queue) = stream.and_then(|stream| self.shared.inbound.get(stream)) else {
+            return;
+        };
         if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
             queue.push(Inbound::SenderReport(bytes.into()));
         }
@@ -133,8 +156,12 @@ impl RtcpTap {
 
     fn intra_request(&mut self, request: &FullIntraRequest) {
         for entry in &request.fir {
-            let Some(stream) = self.shared.outbound.stream_of(entry.ssrc) else { continue };
-            let Some(last) = self.intra_requests.get_mut(stream) else { continue };
+            let Some(stream) = self.shared.outbound.stream_of(entry.ssrc) else {
+                continue;
+            };
+            let Some(last) = self.intra_requests.get_mut(stream) else {
+                continue;
+            };
             // RFC 5104 section 4.3.1.1: the same number is the same request, repeated.
             if last.replace(entry.sequence_number) == Some(entry.sequence_number) {
                 continue;

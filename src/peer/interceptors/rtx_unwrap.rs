@@ -8,7 +8,9 @@ use rtc::rtp;
 
 /// Turns a retransmission into the original packet. `false`: it carries none (padding).
 pub(super) fn unwrap(packet: &mut rtp::Packet, ssrc: u32, payload_type: u8) -> bool {
-    let Some((number, _)) = packet.payload.split_first_chunk::<2>() else { return false };
+    let Some((number, _)) = packet.payload.split_first_chunk::<2>() else {
+        return false;
+    };
     packet.header.sequence_number = u16::from_be_bytes(*number);
     packet.header.ssrc = ssrc;
     packet.header.payload_type = payload_type;
@@ -25,7 +27,11 @@ mod tests {
     #[test]
     fn the_original_packet_comes_back() {
         let mut packet = rtp::Packet {
-            header: rtp::header::Header { ssrc: 2, payload_type: 97, ..Default::default() },
+            header: rtp::header::Header {
+                ssrc: 2,
+                payload_type: 97,
+                ..Default::default()
+            },
             payload: Bytes::from_static(&[1, 2, 3]),
         };
         assert!(unwrap(&mut packet, 1, 96));

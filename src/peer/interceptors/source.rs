@@ -43,7 +43,11 @@ impl Source {
         if step <= -RESTART {
             *self = Self::new(self.clock_rate, sequence, self.epoch);
         }
-        let number = if step <= -RESTART { self.highest } else { self.highest.wrapping_add_signed(step) };
+        let number = if step <= -RESTART {
+            self.highest
+        } else {
+            self.highest.wrapping_add_signed(step)
+        };
         if step > 0 {
             let first = self.highest + 1;
             for skipped in first.max(number.saturating_sub(WINDOW - 1))..=number {
@@ -82,7 +86,9 @@ impl Source {
     /// Sets the bit of `number`; gives its former value.
     fn mark(&mut self, number: u32, value: bool) -> bool {
         let position = number % WINDOW;
-        let Some(word) = self.bits.get_mut(position as usize / 64) else { return false };
+        let Some(word) = self.bits.get_mut(position as usize / 64) else {
+            return false;
+        };
         let mask = 1u64 << (position % 64);
         let before = *word & mask != 0;
         *word = if value { *word | mask } else { *word & !mask };

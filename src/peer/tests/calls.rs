@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Media and feedback of calls that work.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bursts_arrive_complete_and_in_order_in_both_roles() {
+    for sender_offers in [true, false] {
+        let call = Call::new(sender_offers).await;
+        let reader = tokio::spawn(read(call.receiver.peer.inbound(0).unwrap(), 10_000));
+        let audio = tokio::spawn(read(call.receiver.peer.inbound(1).unwrap(), 25));
+        for burst in 0..25 {
+            assert!(
+                call.sender
+                    .peer
+                    .push_frame(0, frame(burst * 400, 400, 1200))
+            );
+            assert!(call.sender.peer.push_frame(1, frame(burst, 1, 80)));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let packets = reader.await.unwrap();
+        assert_eq!(
+            packets.len(),
+            10_000,
+            "{:?}",
+            call.receiver.peer.stats(0).await
+        );
+        assert!(
+            packets
+                .iter()
+                .zip(0u32..)
+                .all(|(packet, position)| number(packet) == position)
+        );
+        let first = sequence(&packets[0]);
+        assert!(
+            packets
+                .iter()
+                .zip(0u16..)
+                .all(|(p, n)| sequence(p) == first.wrapping_add(n))
+        );
+        assert_eq!(audio.await.unwrap().len(), 25);
+        let start = Instant::now();
+        tokio::time::timeout(DEADLINE, call.sender.peer.drained())
+            .await
+            .unwrap();
+        println!("drained in {:?}", start.elapsed());
+        let (sent, received) = (
+            call.sender.peer.stats(0).await,
+            call.receiver.peer.stats(0).await,
+        );
+        assert_eq!((sent.packets_sent, sent.frames_sent), (10_000, 25));
+        assert_eq!(
+            (received.packets_received, received.packets_lost),
+            (10_000, 0)
+        );
+        assert_eq!(
+            (sent.ssrc, sent.rtx_ssrc),
+            (received.ssrc, received.rtx_ssrc)
+        );
+        let info = call.sender.peer.transport_info().await;
+        assert!(info.local_candidate.starts_with("127.0.0.1:"), "{info:?}");
+        assert_eq!(info.dtls_role, "client");
+        call.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pushed_right_at_connected_arrives() {
+    for round in 0..50 {
+        let call = Call::new(round % 2 == 0).await;
+        assert!(call.sender.peer.push_frame(0, frame(0, 50, 1000)));
+        let packets = read(call.receiver.peer.inbound(0).unwrap(), 50).await;
+        assert_eq!(packets.len(), 50, "call {round}");
+        assert_eq!(number(&packets[0]), 0);
+        assert_eq!(
+            call.sender.peer.stats(0).await.retransmitted_packets_sent,
+            0
+        );
+        call.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_that_is_dtls_server_waits_for_its_receiver() {
+    for round in 0..20 {
+        let mut sender = End::new(config(Direction::SendOnly));
+        let receiver = End::new(config(Direction::RecvOnly));
+        let offer = sender.peer.create_offer().await.unwrap();
+        let offer = offer.replace("a=setup:actpass", "a=setup:passive");
+        let answer = receiver.peer.answer(offer).await.unwrap();
+        assert!(answer.contains("a=setup:active"));
+        sender.peer.set_send_codec(0, vp8());
+        sender.peer.set_answer(answer).await.unwrap();
+        sender.connected().await;
+        assert!(sender.peer.push_frame(0, frame(0, 50, 1000)));
+        let packets = read(receiver.peer.inbound(0).unwrap(), 50).await;
+        assert_eq!(packets.len(), 50, "call {round}");
+        assert_eq!(sender.peer.stats(0).await.retransmitted_packets_sent, 0);
+        assert_eq!(sender.peer.transport_info().await.dtls_role, "server");
+        tokio::join!(sender.peer.close(), receiver.peer.close());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_up_a_moment_after_the_answer() {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let mut sender = End::new(config(Direction::SendOnly));
+        let mut receiver = End::new(config(Direction::RecvOnly));
+        let offer = sender.peer.create_offer().await.unwrap();
+        let answer = receiver.peer.answer(offer).await.unwrap();
+        let start = Instant::now();
+        sender.peer.set_answer(answer).await.unwrap();
+        sender.connected().await;
+        receiver.connected().await;
+        best = best.min(start.elapsed());
+        tokio::join!(sender.peer.close(), receiver.peer.close());
+    }
+    println!("connected in {best:?}");
+    assert!(best < Duration::from_millis(60), "{best:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn key_frame_requests_reach_the_sender_at_a_bounded_rate() {
+    let mut call = Call::new(true).await;
+    assert!(call.sender.peer.push_frame(0, frame(0, 1, 100)));
+    assert_eq!(
+        read(call.receiver.peer.inbound(0).unwrap(), 1).await.len(),
+        1
+    );
+    (0..5).for_each(|_| call.receiver.peer.request_key_frame(0));
+    let event = call.sender.event().await;
+    assert!(matches!(event, PeerEvent::KeyFrameRequest(0)), "{event:?}");
+    assert_eq!(call.receiver.peer.stats(0).await.pli_count, 1);
+    assert_eq!(call.sender.peer.stats(0).await.pli_count, 1);
+    call.close().await;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Calls between two peers of this process, over loopback.
+
+mod calls;
+mod endings;
+mod negotiation;
+mod network;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::connection::WebRtcPeer;
+use super::{Direction, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig};
+use crate::media::codec::{Codec, MediaKind};
+use crate::media::queue::{InboundQueue, Popped};
+use crate::media::rtp_packet::{Inbound, InboundPacket, OutboundFrame, OutboundPacket};
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+fn feedback(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn vp8() -> Codec {
+    Codec {
+        kind: MediaKind::Video,
+        name: "VP8".to_owned(),
+        clock_rate: 90000,
+        channels: None,
+        fmtp: String::new(),
+        payload_type: 96,
+        rtx_payload_type: Some(97),
+        feedback: feedback(&["nack", "nack pli", "ccm fir", "transport-cc"]),
+    }
+}
+
+fn h264() -> Codec {
+    Codec {
+        name: "H264".to_owned(),
+        fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+        payload_type: 102,
+        rtx_payload_type: Some(103),
+        ..vp8()
+    }
+}
+
+fn opus() -> Codec {
+    Codec {
+        kind: MediaKind::Audio,
+        name: "opus".to_owned(),
+        clock_rate: 48000,
+        channels: Some(2),
+        fmtp: "minptime=10;useinbandfec=1".to_owned(),
+        payload_type: 111,
+        rtx_payload_type: None,
+        feedback: feedback(&["transport-cc"]),
+    }
+}
+
+fn config(direction: Direction) -> PeerConfig {
+    let stream = |codecs: Vec<Codec>| StreamConfig {
+        kind: codecs[0].kind,
+        direction,
+        codecs,
+    };
+    PeerConfig {
+        streams: vec![stream(vec![vp8(), h264()]), stream(vec![opus()])],
+        addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        ice_servers: vec![],
+    }
+}
+
+struct End {
+    peer: Arc<WebRtcPeer>,
+    events: mpsc::Receiver<PeerEvent>,
+}
+
+impl End {
+    fn new(config: PeerConfig) -> Self {
+        let (peer, events) = WebRtcPeer::new(config).unwrap();
+        Self {
+            peer: Arc::new(peer),
+            events,
+        }
+    }
+
+    async fn event(&mut self) -> PeerEvent {
+        tokio::time::timeout(DEADLINE, self.events.recv())
+            .await
+            .expect("an event in time")
+            .unwrap()
+    }
+
+    async fn connected(&mut self) {
+        let event = self.event().await;
+        assert!(matches!(event, PeerEvent::Connected), "{event:?}");
+    }
+}
+
+/// Sender and receiver; the sender offers or answers.
+struct Call {
+    sender: End,
+    receiver: End,
+}
+
+impl Call {
+    async fn new(sender_offers: bool) -> Self {
+        let mut call = Self {
+            sender: End::new(config(Direction::SendOnly)),
+            receiver: End::new(config(Direction::RecvOnly)),
+        };
+        let (offerer, answerer) = if sender_offers {
+            (&call.sender.peer, &call.receiver.peer)
+        } else {
+            (&call.receiver.peer, &call.sender.peer)
+        };
+        let offer = offerer.create_offer().await.unwrap();
+        let answer = answerer.answer(offer).await.unwrap();
+        call.sender.peer.set_send_codec(0, vp8());
+        call.sender.peer.set_send_codec(1, opus());
+        offerer.set_answer(answer).await.unwrap();
+        call.sender.connected().await;
+        call
+    }
+
+    async fn close(self) {
+        tokio::join!(self.sender.peer.close(), self.receiver.peer.close());
+    }
+}
+
+fn frame(first: u32, packets: u32, size: usize) -> OutboundFrame {
+    let packets = (first..first + packets).map(|number| {
+        let mut payload = vec![0u8; size.max(4)];
+        payload[..4].copy_from_slice(&number.to_be_bytes());
+        OutboundPacket {
+            timestamp: first * 3000,
+            marker: number + 1 == first + packets,
+            payload: Bytes::from(payload),
+        }
+    });
+    OutboundFrame {
+        key: true,
+        packets: packets.collect(),
+    }
+}
+
+/// Reads packets from `queue` on a thread of its own until there are `count`.
+async fn read(queue: Arc<InboundQueue>, count: usize) -> Vec<InboundPacket> {
+    let read = move || {
+        let end = Instant::now() + DEADLINE;
+        let mut packets = Vec::new();
+        while packets.len() < count && Instant::now() < end {
+            match queue.pop(Duration::from_millis(100)) {
+                Popped::Item(Inbound::Rtp(packet)) => packets.push(packet),
+                Popped::Item(Inbound::SenderReport(_)) | Popped::Timeout => {}
+                Popped::Flushing | Popped::Ended => break,
+            }
+        }
+        packets
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+fn number(packet: &InboundPacket) -> u32 {
+    u32::from_be_bytes(packet.payload[..4].try_into().unwrap())
+}
+
+fn sequence(packet: &InboundPacket) -> u16 {
+    u16::from_be_bytes(packet.header[2..4].try_into().unwrap())
+}
