@@ -134,8 +134,16 @@ impl Link {
     }
 }
 
+/// webrtc quotes what it cannot read; a password is not to end up in a message.
 fn refused(error: webrtc::error::Error) -> PeerError {
-    PeerError::Description(error.to_string())
+    let text = error.to_string();
+    if ["ice-pwd", "ice-ufrag"]
+        .iter()
+        .any(|secret| text.contains(secret))
+    {
+        return PeerError::Description("its ICE credentials cannot be read".to_owned());
+    }
+    PeerError::Description(text.chars().take(200).collect())
 }
 
 impl WebRtcPeer {

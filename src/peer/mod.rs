@@ -213,7 +213,8 @@ pub trait Peer: Send + Sync {
 /// Builds peers; the session knows only this, so that tests can hand it fakes.
 #[async_trait::async_trait]
 pub trait PeerFactory: Send + Sync {
-    /// A new peer and its events. Runs inside the plugin's tokio runtime.
+    /// A new peer and its events. Runs inside the plugin's tokio runtime. Sockets are bound with
+    /// the first description, which is where [`PeerError::Socket`] may come from.
     async fn create(
         &self,
         config: PeerConfig,

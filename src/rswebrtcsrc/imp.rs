@@ -238,6 +238,7 @@ impl RsWebRtcSrc {
         if !self.is_current(call) {
             return false;
         }
+        let over = matches!(event, Event::Ended(_) | Event::Failed(_));
         match event {
             Event::Notice(text) => {
                 gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
@@ -263,6 +264,12 @@ impl RsWebRtcSrc {
                 );
             }
             Event::Failed(error) => errors::post(&*self.obj(), &error),
+        }
+        if over {
+            // After the message that says why.
+            for stream in lock(&self.streams).iter() {
+                stream.end();
+            }
         }
         true
     }

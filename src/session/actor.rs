@@ -432,12 +432,23 @@ impl Call {
         if let Some(peer) = self.shared.peer.get() {
             peer.close().await;
         }
-        if let Some(agreed) = self.shared.agreed.get() {
-            let peer = self.shared.peer.get();
-            for queue in agreed.iter().filter_map(|a| peer?.inbound(a.stream)) {
+        let event = match outcome {
+            Ok(cause) => Event::Ended(cause),
+            Err(error) => Event::Failed(error),
+        };
+        // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
+        let _ = self.events.try_send(event);
+        self.end_signalling().await;
+        // The element ends its streams when it gets the event, after it has said why; this is for
+        // the one that does not.
+        if let (Some(agreed), Some(peer)) = (self.shared.agreed.get(), self.shared.peer.get()) {
+            for queue in agreed.iter().filter_map(|a| peer.inbound(a.stream)) {
                 queue.end();
             }
         }
+    }
+
+    async fn end_signalling(&mut self) {
         if let Some(mut signalling) = self.signalling.take() {
             // Drained meanwhile, so that a signaller that waits for room can end.
             let farewell = async {
@@ -456,12 +467,6 @@ impl Call {
                 }
             }
         }
-        let event = match outcome {
-            Ok(cause) => Event::Ended(cause),
-            Err(error) => Event::Failed(error),
-        };
-        // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
-        let _ = self.events.try_send(event);
     }
 }
 
