@@ -53,7 +53,8 @@ impl Snapshot {
     pub(super) fn used_up(&self) -> Option<&'static str> {
         let offer = self.offer.as_ref()?;
         let as_new = |file: &Option<Seen>| {
-            file.as_ref().is_some_and(|file| file.arrived >= offer.arrived)
+            file.as_ref()
+                .is_some_and(|file| file.arrived >= offer.arrived)
         };
         if as_new(&self.bye) {
             Some("bye.json ended it")
@@ -105,12 +106,15 @@ impl Directory {
             .map_err(|error| self.write_error(self.path(), error.into()))?;
         match role {
             Role::Offerer => {
-                let lock = self.lock_marker()?;
-                self.remove_temporaries("offer.json");
-                self.remove_temporaries("bye.json");
-                for path in [self.offer(), self.answer(), self.bye()] {
-                    self.remove(&path)?;
+                self.await_place()?;
+                // The offer first: what else is there tells that it is used up.
+                self.remove(&self.offer())?;
+                let lock = self.take_place()?;
+                for name in ["offer.json", "bye.json", MARKER] {
+                    self.remove_temporaries(name);
                 }
+                self.remove(&self.answer())?;
+                self.remove(&self.bye())?;
                 Ok(Some(Published {
                     directory: self.clone(),
                     text: None,
@@ -128,8 +132,25 @@ impl Directory {
         }
     }
 
-    /// Reads all files.
+    /// Reads all files, as they were together.
     pub(super) fn scan(&self) -> Result<Snapshot, SignallingError> {
+        /// Nobody changes files that often.
+        const ATTEMPTS: u32 = 10;
+        let mut snapshot = self.scan_once()?;
+        for _ in 0..ATTEMPTS {
+            // Who begins a new call removes the old offer before the rest: as long as the offer
+            // is there, what was read beside it belongs to it.
+            let offer = self.read(&self.offer())?;
+            if offer == snapshot.offer {
+                return Ok(snapshot);
+            }
+            snapshot = self.scan_once()?;
+        }
+        snapshot.offer = None;
+        Ok(snapshot)
+    }
+
+    fn scan_once(&self) -> Result<Snapshot, SignallingError> {
         let offer = self.read(&self.offer())?;
         let abandoned = offer.as_ref().is_some_and(|offer| self.is_abandoned(offer));
         Ok(Snapshot {
@@ -165,20 +186,10 @@ impl Directory {
 
     /// Writes a whole file at once.
     pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), SignallingError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (before, after) = TEMPORARY;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let process = std::process::id();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = self
-            .path
-            .join(format!("{before}{name}.{process}-{count}{after}"));
+        let temporary = self.temporary(&name);
         let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)?;
+            let mut file = create(&temporary)?;
             file.write_all(text.as_bytes())?;
             fs::rename(&temporary, path)
         };
@@ -186,6 +197,15 @@ impl Directory {
             let _ = fs::remove_file(&temporary);
             self.write_error(path, source)
         })
+    }
+
+    fn temporary(&self, name: &str) -> PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (before, after) = TEMPORARY;
+        let process = std::process::id();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.path
+            .join(format!("{before}{name}.{process}-{count}{after}"))
     }
 
     fn write_error(&self, path: &Path, source: io::Error) -> SignallingError {
@@ -203,7 +223,10 @@ impl Directory {
     fn read(&self, path: &Path) -> Result<Option<Seen>, SignallingError> {
         let read = || {
             let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(path)?;
             let metadata = file.metadata()?;
             if !metadata.is_file() {
                 return Err(io::Error::other("it is not a file"));
@@ -261,48 +284,44 @@ impl Directory {
         }
     }
 
-    /// The place of the one offerer. `None` on a file system without locks: then an offer whose
-    /// offerer was killed before it was answered cannot be told from a fresh one.
-    fn lock_marker(&self) -> Result<Option<File>, SignallingError> {
-        /// What the offerer of the last call gets to finish.
+    /// Waits until the offerer of the last call, if it lives, is done.
+    fn await_place(&self) -> Result<(), SignallingError> {
+        /// What it gets to finish.
         const PATIENCE: Duration = Duration::from_secs(1);
         const PAUSE: Duration = Duration::from_millis(20);
-        let path = self.path.join(MARKER);
         let mut waited = Duration::ZERO;
-        loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|source| self.write_error(&path, source))?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // The last offerer may have removed the file that we had opened.
-                Ok(()) if is_at(&file, &path) => {
-                    let _ = file.set_len(0);
-                    return Ok(Some(file));
-                }
-                Ok(()) | Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) if waited < PATIENCE => {
-                    std::thread::sleep(PAUSE);
-                    waited += PAUSE;
-                }
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(SignallingError::Settings(format!(
-                        "another offerer uses {}: set role=answer on one of the two, \
-                         or give each call a directory of its own",
-                        self.path.display()
-                    )));
-                }
-                Err(error) => {
-                    log::info!("file: no locks in {}: {error}", self.path.display());
-                    let _ = fs::remove_file(&path);
-                    return Ok(None);
-                }
+        while let Ok(marker) = File::open(self.path.join(MARKER))
+            && flock(&marker, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+        {
+            if waited >= PATIENCE {
+                return Err(SignallingError::Settings(format!(
+                    "another offerer uses {}: set role=answer on one of the two, \
+                     or give each call a directory of its own",
+                    self.path.display()
+                )));
             }
+            std::thread::sleep(PAUSE);
+            waited += PAUSE;
         }
+        Ok(())
+    }
+
+    /// Puts up a marker of our own, which nobody else ever locks for writing. `None` on a file
+    /// system without locks: then an offer whose offerer was killed before it was answered
+    /// cannot be told from a fresh one.
+    fn take_place(&self) -> Result<Option<File>, SignallingError> {
+        let path = self.path.join(MARKER);
+        let temporary = self.temporary(MARKER);
+        let failed = |source| self.write_error(&path, source);
+        let file = create(&temporary).map_err(failed)?;
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            log::info!("file: no locks in {}: {error}", self.path.display());
+            let _ = fs::remove_file(&temporary);
+            self.remove(&path)?;
+            return Ok(None);
+        }
+        fs::rename(&temporary, &path).map_err(failed)?;
+        Ok(Some(file))
     }
 
     fn is_abandoned(&self, offer: &Seen) -> bool {
@@ -369,9 +388,10 @@ impl Drop for Published {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(file), Ok(there)) => file.ino() == there.ino() && file.dev() == there.dev(),
-        _ => false,
-    }
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }

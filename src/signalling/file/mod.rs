@@ -6,9 +6,9 @@
 //! the earlier call ended. The rules, which need nothing of a foreign peer but that an offerer
 //! removes or replaces the old `offer.json` and `answer.json`:
 //!
-//! - An offerer removes all three at its start, `answer.json` and `bye.json` again just before
-//!   its offer appears, and `offer.json` and `answer.json` at the end of its call. One that was
-//!   killed leaves them.
+//! - An offerer removes all three at its start (the offer first), `answer.json` and `bye.json`
+//!   again just before its offer appears, and `offer.json` and `answer.json` at the end of its
+//!   call. One that was killed leaves them.
 //! - An offer is *used up* if an `answer.json` or a `bye.json` beside it is as new or newer, or if
 //!   our offerer that wrote it is dead (it held a lock on a copy, `.rswebrtc-offerer`). An
 //!   answerer takes the first offer that is not, at once, and then removes what is older.

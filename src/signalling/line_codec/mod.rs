@@ -169,7 +169,11 @@ impl LineDecoder {
         let trimmed = line.trim_matches(|c: char| c.is_whitespace() || c.is_control());
         if trimmed.is_empty() {
             // Pretty-printed JSON may hold a blank line; SDP and base64 end at one.
-            if self.collecting.as_ref().is_some_and(|c| c.form != Form::Json) {
+            if self
+                .collecting
+                .as_ref()
+                .is_some_and(|c| c.form != Form::Json)
+            {
                 self.finish_collecting(out);
             }
             return;
@@ -186,13 +190,15 @@ impl LineDecoder {
             }
             self.finish_collecting(out);
         }
-        self.first_line(trimmed, out);
+        // The end as it came: a line may be wrapped behind a space.
+        let line = line.get(line.find(trimmed).unwrap_or_default()..);
+        self.first_line(line.unwrap_or(trimmed), out);
     }
 
     /// A line that continues nothing.
     fn first_line(&mut self, line: &str, out: &mut Vec<Decoded>) {
         let unquoted = serde_json::from_str::<String>(line).ok();
-        let line = unquoted.as_deref().unwrap_or(line).trim();
+        let line = unquoted.as_deref().unwrap_or(line);
         match payload::read_json(line, self.due) {
             payload::Json::Known(meaning) => return self.tell(meaning, out),
             payload::Json::Incomplete(start) => {
@@ -206,6 +212,7 @@ impl LineDecoder {
             }
             payload::Json::Absent => {}
         }
+        let line = line.trim();
         if let Some(sdp) = payload::sdp_start(line) {
             if sdp.contains("\\n") || sdp.lines().nth(1).is_some() {
                 return self.tell_sdp(&payload::unescape(sdp), out);
@@ -327,10 +334,9 @@ impl LineDecoder {
         match meaning {
             Meaning::Message(message) => out.push(Decoded::Message(message)),
             Meaning::Nothing => {}
-            Meaning::Refused(why) => out.push(Decoded::Notice(format!(
-                "{why}: {}",
-                self.expectation()
-            ))),
+            Meaning::Refused(why) => {
+                out.push(Decoded::Notice(format!("{why}: {}", self.expectation())))
+            }
         }
     }
 

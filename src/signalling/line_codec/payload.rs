@@ -92,7 +92,9 @@ fn description(object: &Map<String, Value>, kind: DescriptionType) -> Meaning {
     };
     let sdp = normalised(sdp);
     if !sdp.starts_with("v=0\r\n") {
-        return Meaning::Refused(format!("the \"sdp\" of this {kind} does not start with v=0"));
+        return Meaning::Refused(format!(
+            "the \"sdp\" of this {kind} does not start with v=0"
+        ));
     }
     Meaning::Message(Message::Description(Description { kind, sdp }))
 }
@@ -227,6 +229,10 @@ pub(super) fn describe_foreign(line: &str) -> String {
         .map(|c| if c.is_control() { '.' } else { c })
         .take(QUOTED)
         .collect();
-    let more = if line.chars().nth(QUOTED).is_some() { "…" } else { "" };
+    let more = if line.chars().nth(QUOTED).is_some() {
+        "…"
+    } else {
+        ""
+    };
     format!("\"{quoted}{more}\" was passed over")
 }

@@ -62,7 +62,12 @@ fn lines_are_what_aiortc_writes() {
     let line = encode(&Message::Candidate(candidate.clone()));
     assert!(line.contains(r#""id": null, "label": null"#), "{line}");
     assert_eq!(encode(&Message::Bye), r#"{"type": "bye"}"#);
-    for message in [description, offer(), Message::Candidate(candidate), Message::Bye] {
+    for message in [
+        description,
+        offer(),
+        Message::Candidate(candidate),
+        Message::Bye,
+    ] {
         let line = encode(&message);
         assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok());
         assert_eq!(decode(line + "\n"), [Decoded::Message(message)]);
@@ -80,7 +85,11 @@ fn description_is_read_however_it_was_copied() {
     assert_offer(line.replace("\": \"", "\":\u{a0}\""));
     // A JSON string of JSON, pretty-printed, and cut into lines in the middle of a string.
     assert_offer(serde_json::to_string(&line).unwrap());
-    assert_offer(line.replace(", ", ",\n\n  ").replace('{', "{\n").replace('}', "\n}"));
+    assert_offer(
+        line.replace(", ", ",\n\n  ")
+            .replace('{', "{\n")
+            .replace('}', "\n}"),
+    );
     assert_offer(line.as_bytes().chunks(20).collect::<Vec<_>>().join(&b'\n'));
     // Other dialects.
     assert_offer(format!("{{\"sdp\": {line}}}"));
@@ -154,9 +163,14 @@ fn browser_candidates_are_read_and_the_empty_one_is_passed_over() {
 
 #[test]
 fn foreign_lines_are_noted_without_secrets() {
-    assert!(notice("Setting pipeline to PAUSED ...\n").contains("\"Setting pipeline to PAUSED ...\""));
+    assert!(
+        notice("Setting pipeline to PAUSED ...\n").contains("\"Setting pipeline to PAUSED ...\"")
+    );
     let long = notice(format!("{}\n", "word ".repeat(50)));
-    assert!(long.contains("…\"") && !long.contains(&"word ".repeat(9)), "{long}");
+    assert!(
+        long.contains("…\"") && !long.contains(&"word ".repeat(9)),
+        "{long}"
+    );
     for secret in [
         "a=ice-pwd:geheim".to_owned(),
         format!("Bearer {}", "geheim".repeat(20)),
@@ -191,7 +205,10 @@ fn cut_paste_says_so_and_the_next_paste_is_read() {
     let line = encode(&offer());
     let cut = &line[..100];
     let text = notice(cut);
-    assert!(text.contains("4096") && text.contains("paste it again"), "{text}");
+    assert!(
+        text.contains("4096") && text.contains("paste it again"),
+        "{text}"
+    );
     match decode(format!("{cut}\n{line}\n")).as_slice() {
         [Decoded::Notice(_), Decoded::Message(message)] => assert_eq!(*message, offer()),
         other => panic!("{other:?}"),
@@ -226,7 +243,9 @@ fn huge_lines_are_skipped_in_bounded_memory() {
 #[test]
 fn hostile_input_neither_panics_nor_is_taken_for_a_message() {
     let line = encode(&offer());
-    let mut inputs: Vec<Vec<u8>> = (0..line.len()).map(|end| line.as_bytes()[..end].to_vec()).collect();
+    let mut inputs: Vec<Vec<u8>> = (0..line.len())
+        .map(|end| line.as_bytes()[..end].to_vec())
+        .collect();
     for text in ["[", "{\"a\":", "{\"sdp\":[", "{", "}", "\"", "\\"] {
         inputs.push(text.repeat(100_000).into_bytes());
     }

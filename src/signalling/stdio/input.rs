@@ -121,7 +121,10 @@ impl Reader {
     pub(super) async fn stop(mut self) {
         self.control.stop();
         self.inputs.close();
-        if tokio::time::timeout(STOP_TIME, &mut self.ended).await.is_err() {
+        if tokio::time::timeout(STOP_TIME, &mut self.ended)
+            .await
+            .is_err()
+        {
             log::warn!("stdio: another process reads the same stdin");
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: stdout carries nothing but JSON lines, and the terminal is left as it was,
 //! whatever ends the program. While a description is due, a terminal is taken out of canonical
-//! mode, which cuts a pasted line at 4096 bytes; see [`terminal`].
+//! mode, which cuts a pasted line at 4096 bytes; see `terminal`.
 //!
 //! Threads: stdin is read on a thread of its own that waits for input and for a wake-up, since
 //! neither a blocked `read` nor a runtime's blocking thread can be cancelled; each line is
@@ -38,7 +38,7 @@ use input::{Input, Reader};
 const PASTE_PAUSE: Duration = Duration::from_millis(300);
 
 /// What the last lines may take to be written once the call is over.
-const FLUSH_TIME: Duration = Duration::from_millis(500);
+const FLUSH_TIME: Duration = Duration::from_millis(200);
 
 /// The process has one stdin: two readers would each get half of what is pasted.
 static STDIN_IN_USE: AtomicBool = AtomicBool::new(false);
@@ -244,11 +244,7 @@ impl Call {
         let deadline = Instant::now() + FLUSH_TIME;
         self.outgoing.close();
         while let Ok(message) = self.outgoing.try_recv() {
-            let write = output::write(
-                self.streams.clone(),
-                Some(encode(&message) + "\n"),
-                None,
-            );
+            let write = output::write(self.streams.clone(), Some(encode(&message) + "\n"), None);
             match tokio::time::timeout_at(deadline, write).await {
                 Ok(Ok(())) => {}
                 // Nobody is left to read it.
@@ -300,9 +296,9 @@ impl Call {
             format!("the {kind} was written to stdout: bring it")
         };
         match self.role {
-            Role::Offerer => format!(
-                "{line} to the other side, then paste its answer here and press Enter"
-            ),
+            Role::Offerer => {
+                format!("{line} to the other side, then paste its answer here and press Enter")
+            }
             Role::Answerer => format!("{line} back to the offerer"),
         }
     }
@@ -383,7 +379,8 @@ impl Call {
                     if let Message::Description(description) = &message {
                         let bytes = description.sdp.len();
                         let kind = description.kind;
-                        self.prompt(&format!("{kind} received, {bytes} bytes")).await;
+                        self.prompt(&format!("{kind} received, {bytes} bytes"))
+                            .await;
                     }
                     self.ready.push_back(message);
                 }

@@ -10,9 +10,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr,
-};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -81,10 +79,12 @@ fn piped() -> (Stdio, PipeWriter, PipeReader) {
 }
 
 fn description(kind: DescriptionType, size: usize) -> Message {
-    let mut sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 X 0\r\n".to_owned();
+    let mut sdp = format!("v=0\r\no=- 1 2 IN IP4 ::\r\ns={kind}\r\nt=0 0\r\nm=audio 9 X 0\r\n");
     while sdp.len() < size {
         let number = sdp.len();
-        sdp.push_str(&format!("a=candidate:{number} 1 udp 1 127.0.0.1 9 typ host\r\n"));
+        sdp.push_str(&format!(
+            "a=candidate:{number} 1 udp 1 127.0.0.1 9 typ host\r\n"
+        ));
     }
     Message::Description(Description { kind, sdp })
 }
@@ -120,7 +120,7 @@ async fn two_sides_joined_by_pipes_call_and_hang_up() {
     answerer.ended().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bare_sdp_is_complete_after_a_pause() {
     let (stdio, mut type_in, _read_out) = piped();
     let mut session = Session::start(stdio, Role::Answerer);
@@ -133,17 +133,20 @@ async fn bare_sdp_is_complete_after_a_pause() {
     session.ended().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_stdin_before_the_answer_is_an_error_with_its_cure() {
     let (stdio, type_in, _read_out) = piped();
     let session = Session::start(stdio, Role::Offerer);
     drop(type_in);
     let error = session.ended().await.unwrap_err();
     assert!(matches!(error, SignallingError::Closed(_)), "{error:?}");
-    assert!(error.to_string().contains("before an answer came"), "{error}");
+    assert!(
+        error.to_string().contains("before an answer came"),
+        "{error}"
+    );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_stdin_after_the_offer_leaves_the_call_alone() {
     let (stdio, mut type_in, read_out) = piped();
     let mut session = Session::start(stdio, Role::Answerer);
@@ -157,7 +160,7 @@ async fn closed_stdin_after_the_offer_leaves_the_call_alone() {
     assert_eq!(written, [line(&answer()), line(&Message::Bye)].concat());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_read_after_cancel_and_what_was_queued_is_written() {
     let (input, mut type_in) = io::pipe().unwrap();
     let mut rest = input.try_clone().unwrap();
@@ -180,7 +183,7 @@ async fn nothing_is_read_after_cancel_and_what_was_queued_is_written() {
     assert_eq!(written, [line(&offer()), line(&Message::Bye)].concat());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn end_of_outgoing_ends_signalling() {
     let (stdio, _type_in, _read_out) = piped();
     let Session { outgoing, run, .. } = Session::start(stdio, Role::Offerer);
@@ -188,7 +191,7 @@ async fn end_of_outgoing_ends_signalling() {
     timeout(DEADLINE, run).await.unwrap().unwrap().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closed_stdout_is_an_error_for_an_offer_and_none_for_a_bye() {
     for (message, fails) in [(offer(), true), (Message::Bye, false)] {
         let (stdio, _type_in, read_out) = piped();
@@ -203,11 +206,13 @@ async fn closed_stdout_is_an_error_for_an_offer_and_none_for_a_bye() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_ends_a_write_that_nobody_reads() {
     let (stdio, _type_in, _read_out) = piped();
     let session = Session::start(stdio, Role::Offerer);
-    session.send(&description(DescriptionType::Offer, 200_000)).await;
+    session
+        .send(&description(DescriptionType::Offer, 200_000))
+        .await;
     session.send(&Message::Bye).await;
     session.cancel.cancel();
     let begin = Instant::now();
@@ -215,7 +220,7 @@ async fn cancel_ends_a_write_that_nobody_reads() {
     assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_offer_pasted_back_is_noted_and_the_answer_still_taken() {
     let (stdio, mut type_in, mut read_out) = piped();
     let mut session = Session::start(stdio, Role::Offerer);
@@ -227,7 +232,9 @@ async fn own_offer_pasted_back_is_noted_and_the_answer_still_taken() {
     assert!(notice.contains("your own offer"), "{notice}");
     type_in.write_all(&line(&answer())).unwrap();
     assert_eq!(session.received().await, answer());
-    type_in.write_all(&line(&description(DescriptionType::Answer, 100))).unwrap();
+    type_in
+        .write_all(&line(&description(DescriptionType::Answer, 100)))
+        .unwrap();
     let error = session.ended().await.unwrap_err();
     assert!(matches!(error, SignallingError::Unexpected(_)), "{error:?}");
 }
@@ -253,7 +260,8 @@ struct Person {
 
 impl Person {
     fn new() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
@@ -291,7 +299,10 @@ impl Person {
     /// Pastes as a terminal does, on a thread: it blocks while the other side reads.
     fn paste(&self, bytes: &[u8]) {
         // A pasted line end is the Return key.
-        let bytes: Vec<u8> = bytes.iter().map(|b| if *b == b'\n' { b'\r' } else { *b }).collect();
+        let bytes: Vec<u8> = bytes
+            .iter()
+            .map(|b| if *b == b'\n' { b'\r' } else { *b })
+            .collect();
         let keyboard = self.keyboard.clone();
         std::thread::spawn(move || (&*keyboard).write_all(&bytes));
     }
@@ -301,7 +312,10 @@ impl Person {
         let deadline = std::time::Instant::now() + DEADLINE;
         while !self.seen.contains(text) {
             let left = deadline.saturating_duration_since(std::time::Instant::now());
-            let bytes = self.screen.recv_timeout(left).expect("on the screen in time");
+            let bytes = self
+                .screen
+                .recv_timeout(left)
+                .expect("on the screen in time");
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
         self.seen.clear();
@@ -310,7 +324,11 @@ impl Person {
     fn until_settings(&self, what: impl Fn(&Termios) -> bool) {
         let deadline = std::time::Instant::now() + DEADLINE;
         while !what(&self.settings()) {
-            assert!(std::time::Instant::now() < deadline, "{:?}", self.settings());
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{:?}",
+                self.settings()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -332,7 +350,11 @@ async fn paste_at_terminal(size: usize) {
     person.sees("paste the offer here");
     let during = person.settings();
     assert!(!canonical(&during));
-    assert!(during.local_modes.contains(LocalModes::ISIG | LocalModes::ECHO));
+    assert!(
+        during
+            .local_modes
+            .contains(LocalModes::ISIG | LocalModes::ECHO)
+    );
     assert!(during.input_modes.contains(InputModes::ICRNL));
     let offer = description(DescriptionType::Offer, size);
     person.paste(&line(&offer));
@@ -406,7 +428,9 @@ async fn settings_that_somebody_else_made_are_left_alone() {
     let session = Session::start(person.stdio(), Role::Answerer);
     person.sees("paste the offer here");
     let mut theirs = person.settings();
-    theirs.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    theirs
+        .local_modes
+        .remove(LocalModes::ECHO | LocalModes::ISIG);
     tcsetattr(&person.terminal, OptionalActions::Now, &theirs).unwrap();
     session.cancel.cancel();
     session.ended().await.unwrap();
@@ -421,12 +445,15 @@ fn acts_as_child() {
     let Ok(end) = std::env::var(CHILD) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut session = Session::start(Stdio::new(), Role::Answerer);
         if end == "exit" {
-            let message = session.received().await;
-            assert_eq!(message, offer());
+            // Still waiting for the offer, in the middle of everything.
+            session.noticed().await;
             std::process::exit(0);
         }
         let _ = session.ended().await;
@@ -434,7 +461,10 @@ fn acts_as_child() {
 }
 
 fn child_at(person: &Person, end: &str) -> Child {
-    let name = format!("{}::acts_as_child", module_path!().split_once("::").unwrap().1);
+    let name = format!(
+        "{}::acts_as_child",
+        module_path!().split_once("::").unwrap().1
+    );
     let terminal = || person.terminal.as_fd().try_clone_to_owned().unwrap();
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &name, "--nocapture", "--test-threads=1"])
@@ -452,8 +482,11 @@ fn killed_child_gives_the_terminal_back(signal: Signal) {
     let mut child = child_at(&person, "never");
     person.sees("paste the offer here");
     assert!(!canonical(&person.settings()));
-    kill_process(Pid::from_child(&child), signal).unwrap();
-    child.wait().unwrap();
+    // Rust's own handler lets the first SIGSEGV that is no fault pass.
+    while child.try_wait().unwrap().is_none() {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
     person.until_settings(|now| same(now, &before));
 }
 
@@ -478,7 +511,7 @@ fn process_exit_gives_the_terminal_back() {
     let before = person.settings();
     let mut child = child_at(&person, "exit");
     person.sees("paste the offer here");
-    person.paste(&line(&offer()));
+    person.paste(b"please exit\n");
     assert!(child.wait().unwrap().success());
     person.until_settings(|now| same(now, &before));
 }
