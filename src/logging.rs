@@ -23,7 +23,11 @@ category!(SRC, "rswebrtcsrc", "WebRTC source element");
 category!(SESSION, "rswebrtc-session", "WebRTC calls and negotiation");
 category!(PEER, "rswebrtc-peer", "WebRTC peer connections");
 category!(SIGNALLING, "rswebrtc-signalling", "WebRTC signalling");
-category!(DEPENDENCIES, "rswebrtc-deps", "Libraries of the WebRTC elements");
+category!(
+    DEPENDENCIES,
+    "rswebrtc-deps",
+    "Libraries of the WebRTC elements"
+);
 
 /// Installs the bridge once; an application's own logger stays if it has one.
 pub fn init() {
@@ -110,9 +114,17 @@ fn filter(level: gst::DebugLevel) -> log::LevelFilter {
 
 fn may_hold_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    ["pwd", "password", "credential", "secret", "private", "v=0", "a=ice"]
-        .iter()
-        .any(|word| lower.contains(word))
+    [
+        "pwd",
+        "password",
+        "credential",
+        "secret",
+        "private",
+        "v=0",
+        "a=ice",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
 }
 
 #[cfg(test)]

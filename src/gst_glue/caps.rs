@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Caps and codecs, and the elements that go between them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::media::codec::{Codec, MediaKind, supported};
 
 /// How one codec is carried: GStreamer's own elements and caps.
@@ -12,8 +15,6 @@ pub struct Carriage {
     pub caps: &'static str,
     /// Parser, if the stream needs one.
     pub parser: Option<&'static str>,
-    /// What the parser gives the payloader.
-    pub parsed_caps: Option<&'static str>,
     /// RTP payloader.
     pub payloader: &'static str,
     /// RTP depayloader.
@@ -26,7 +27,6 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "VP8",
         caps: "video/x-vp8",
         parser: None,
-        parsed_caps: None,
         payloader: "rtpvp8pay",
         depayloader: "rtpvp8depay",
     },
@@ -35,7 +35,6 @@ pub const CARRIAGES: &[Carriage] = &[
         caps: "video/x-h264, stream-format = (string) { avc, avc3, byte-stream }, \
                alignment = (string) { au, nal }",
         parser: Some("h264parse"),
-        parsed_caps: Some("video/x-h264, stream-format = (string) avc, alignment = (string) au"),
         payloader: "rtph264pay",
         depayloader: "rtph264depay",
     },
@@ -43,7 +42,6 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "opus",
         caps: "audio/x-opus, channel-mapping-family = (int) 0",
         parser: None,
-        parsed_caps: None,
         payloader: "rtpopuspay",
         depayloader: "rtpopusdepay",
     },
@@ -83,7 +81,16 @@ pub fn encoded_caps(kind: MediaKind) -> gst::Caps {
     caps
 }
 
-/// The codec that a payloader's caps describe; `None` when they are no RTP caps of ours.
+/// Encoded caps of every codec of `kind`, and RTP of them.
+pub fn encoded_and_rtp_caps(kind: MediaKind) -> gst::Caps {
+    let mut caps = encoded_caps(kind);
+    let rtp = gst::Caps::builder("application/x-rtp").field("media", kind.as_str());
+    caps.merge(rtp.build());
+    caps
+}
+
+/// The codec that a payloader's caps describe; `None` when they are no RTP caps of ours, or tell
+/// too little yet: H264 without a profile, which comes with the first parameter sets.
 pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
     let structure = caps.structure(0)?;
     let name = structure.get::<&str>("encoding-name").ok()?;
@@ -97,12 +104,14 @@ pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
     let text = |key: &str| structure.get::<String>(key).ok();
     match row.name {
         "H264" => {
+            let profile = text("profile-level-id")
+                .or_else(|| profile_level_id(structure.get("sprop-parameter-sets").ok()?))?;
             add("level-asymmetry-allowed", Some("1".to_owned()));
             add(
                 "packetization-mode",
                 text("packetization-mode").or_else(|| Some("1".to_owned())),
             );
-            add("profile-level-id", text("profile-level-id"));
+            add("profile-level-id", Some(profile));
             add("sprop-parameter-sets", text("sprop-parameter-sets"));
         }
         "opus" => {
@@ -115,15 +124,38 @@ pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
     Some(row.with_fmtp(&fmtp.join(";")))
 }
 
+/// The `profile-level-id` of parameter sets, once there is an SPS and a PPS: rtph264pay tells it
+/// by itself only when it gets avc.
+fn profile_level_id(sprop_parameter_sets: &str) -> Option<String> {
+    let sets: Vec<_> = sprop_parameter_sets
+        .split(',')
+        .filter_map(|set| BASE64.decode(set).ok())
+        .collect();
+    let nal = |kind: u8| {
+        sets.iter()
+            .find(|s| s.first().is_some_and(|b| b & 0x1f == kind))
+    };
+    nal(8)?;
+    let profile = nal(7)?.get(1..4)?;
+    Some(profile.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// RTP caps for what a peer sends us in `codec`.
 pub fn rtp_caps(codec: &Codec) -> gst::Caps {
     let mut builder = gst::Caps::builder("application/x-rtp")
         .field("media", codec.kind.as_str())
         .field("encoding-name", codec.name.to_ascii_uppercase())
         .field("payload", i32::from(codec.payload_type))
-        .field("clock-rate", i32::try_from(codec.clock_rate).unwrap_or(90_000));
+        .field(
+            "clock-rate",
+            i32::try_from(codec.clock_rate).unwrap_or(90_000),
+        );
     if let Some(channels) = codec.channels {
         builder = builder.field("encoding-params", channels.to_string());
+    }
+    if codec.name.eq_ignore_ascii_case("opus") {
+        // Opus always decodes to 48 kHz, and muxers want to know (RFC 7587 section 4.1).
+        builder = builder.field("sprop-maxcapturerate", "48000");
     }
     for part in codec.fmtp.split(';') {
         if let Some((key, value)) = part.split_once('=') {
@@ -131,7 +163,14 @@ pub fn rtp_caps(codec: &Codec) -> gst::Caps {
             let plain = !key.is_empty()
                 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
-            let reserved = ["media", "payload", "clock-rate", "encoding-name", "ssrc"];
+            let reserved = [
+                "media",
+                "payload",
+                "clock-rate",
+                "encoding-name",
+                "ssrc",
+                "sprop-maxcapturerate",
+            ];
             if plain && !reserved.contains(&key.as_str()) {
                 builder = builder.field(key.as_str(), value.trim());
             }
@@ -191,9 +230,22 @@ mod tests {
     }
 
     #[test]
+    fn the_profile_is_read_from_parameter_sets_when_both_are_there() {
+        assert_eq!(
+            profile_level_id("Z0LAFdoFB+wFqDAw,aM48gA=="),
+            Some("42c015".to_owned())
+        );
+        for incomplete in ["Z0LAFdoFB+wFqDAw", "aM48gA==", "Z0I=,aM4=", "", ",,", "%"] {
+            assert_eq!(profile_level_id(incomplete), None, "{incomplete}");
+        }
+    }
+
+    #[test]
     fn hostile_format_parameters_make_no_odd_caps() {
         gst::init().unwrap();
-        let mut codec = supported("VP8").unwrap().with_fmtp("a b=1;payload=7;=;max-fr=30;é=1");
+        let mut codec = supported("VP8")
+            .unwrap()
+            .with_fmtp("a b=1;payload=7;=;max-fr=30;é=1");
         codec.payload_type = 120;
         let caps = rtp_caps(&codec);
         let structure = caps.structure(0).unwrap();

@@ -7,15 +7,23 @@ use std::io::Write;
 
 use gst::prelude::*;
 
+use crate::logging::SIGNALLING as CAT;
 use crate::peer::{Direction, StreamStats, TransportInfo};
 use crate::session::negotiation::AgreedStream;
 
 /// Name of the element message, and of its structure.
 pub const NEGOTIATED: &str = "rswebrtc-negotiated";
 
+/// Name of the element message with a note from signalling, and of its structure.
+pub const NOTICE: &str = "rswebrtc-notice";
+
+/// So many notes of one call are told; the rest is in the debug log.
+const NOTICES: u32 = 20;
+
 /// Tells about one call.
 pub struct Teller {
     on_stderr: bool,
+    notices: u32,
     agreed: Vec<AgreedStream>,
 }
 
@@ -24,6 +32,7 @@ impl Teller {
     pub fn new(on_stderr: bool) -> Self {
         Self {
             on_stderr,
+            notices: 0,
             agreed: Vec::new(),
         }
     }
@@ -31,6 +40,29 @@ impl Teller {
     /// Whether people are told on stderr.
     pub fn tells(&self) -> bool {
         self.on_stderr
+    }
+
+    /// Passes a note on. No warning message: gst-launch prints those on stdout, which may be what
+    /// the other side reads, and which would answer with a note of its own.
+    pub fn notice(&mut self, element: &gst::Element, text: &str) {
+        gst::warning!(CAT, obj = element, "{text}");
+        self.notices += 1;
+        if self.notices > NOTICES {
+            return;
+        }
+        let structure = gst::Structure::builder(NOTICE).field("text", text).build();
+        let message = gst::message::Element::builder(structure)
+            .src(element)
+            .build();
+        let _ = element.post_message(message);
+        if self.on_stderr {
+            let last = if self.notices == NOTICES {
+                " (further notes are left out)"
+            } else {
+                ""
+            };
+            write(&format!("{}: note: {text}{last}\n", element.name()));
+        }
     }
 
     /// Remembers what was agreed until the transport is up.
@@ -52,10 +84,15 @@ impl Teller {
             .build();
         let _ = element.post_message(message);
         if self.on_stderr {
-            write(&report(&element.name(), &self.agreed, transport, stats, pads));
+            write(&report(
+                &element.name(),
+                &self.agreed,
+                transport,
+                stats,
+                pads,
+            ));
         }
     }
-
 }
 
 /// One line on stderr about a stream whose caps are known now, if `tells`.
@@ -200,8 +237,10 @@ fn picture(caps: &gst::CapsRef) -> String {
         return "no caps".to_owned();
     };
     let mut text = structure.name().to_string();
-    if let (Ok(width), Ok(height)) = (structure.get::<i32>("width"), structure.get::<i32>("height"))
-    {
+    if let (Ok(width), Ok(height)) = (
+        structure.get::<i32>("width"),
+        structure.get::<i32>("height"),
+    ) {
         text += &format!(" {width}x{height}");
     }
     if let Ok(rate) = structure.get::<gst::Fraction>("framerate")
@@ -212,8 +251,10 @@ fn picture(caps: &gst::CapsRef) -> String {
     if let Ok(profile) = structure.get::<&str>("profile") {
         text += &format!(", profile {profile}");
     }
-    if let (Ok(rate), Ok(channels)) = (structure.get::<i32>("rate"), structure.get::<i32>("channels"))
-    {
+    if let (Ok(rate), Ok(channels)) = (
+        structure.get::<i32>("rate"),
+        structure.get::<i32>("channels"),
+    ) {
         text += &format!(" {rate} Hz, {channels} channels");
     }
     text
@@ -231,15 +272,19 @@ pub fn stats_structure(stats: &[(AgreedStream, StreamStats)]) -> gst::Structure 
 
 fn stream_structure(stream: &AgreedStream, s: &StreamStats) -> gst::Structure {
     let sending = stream.direction == Direction::SendOnly;
-    let mut builder = gst::Structure::builder(if sending { "outbound-rtp" } else { "inbound-rtp" })
-        .field("kind", stream.codec.kind.as_str())
-        .field("mid", &stream.mid)
-        .field("ssrc", s.ssrc)
-        .field("codec", &stream.codec.name)
-        .field("packets-lost", s.packets_lost)
-        .field("nack-count", s.nack_count)
-        .field("pli-count", s.pli_count)
-        .field("fir-count", s.fir_count);
+    let mut builder = gst::Structure::builder(if sending {
+        "outbound-rtp"
+    } else {
+        "inbound-rtp"
+    })
+    .field("kind", stream.codec.kind.as_str())
+    .field("mid", &stream.mid)
+    .field("ssrc", s.ssrc)
+    .field("codec", &stream.codec.name)
+    .field("packets-lost", s.packets_lost)
+    .field("nack-count", s.nack_count)
+    .field("pli-count", s.pli_count)
+    .field("fir-count", s.fir_count);
     builder = if sending {
         builder
             .field("packets-sent", s.packets_sent)

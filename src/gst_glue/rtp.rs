@@ -10,7 +10,10 @@ use crate::media::rtp_packet::{InboundPacket, OutboundPacket};
 /// is no RTP packet. Copies the payload once: it must outlive the buffer and be contiguous.
 pub fn outbound(buffer: &gst::BufferRef, shift: u32) -> Option<OutboundPacket> {
     let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
-    let payload = rtp.payload().map(Bytes::copy_from_slice).unwrap_or_default();
+    let payload = rtp
+        .payload()
+        .map(Bytes::copy_from_slice)
+        .unwrap_or_default();
     Some(OutboundPacket {
         timestamp: rtp.timestamp().wrapping_add(shift),
         marker: rtp.is_marker(),

@@ -125,7 +125,11 @@ impl CallSettings {
                         .as_slice()
                         .iter()
                         .filter_map(|v| v.get::<String>().ok())
-                        .flat_map(|v| v.split(',').map(|s| s.trim().to_owned()).collect::<Vec<_>>())
+                        .flat_map(|v| {
+                            v.split(',')
+                                .map(|s| s.trim().to_owned())
+                                .collect::<Vec<_>>()
+                        })
                         .filter(|v| !v.is_empty())
                         .collect();
                 }

@@ -52,9 +52,12 @@ impl Profile {
             return Some(0);
         }
         let wider: &[Self] = match self {
-            Self::ConstrainedBaseline => {
-                &[Self::Baseline, Self::Main, Self::ConstrainedHigh, Self::High]
-            }
+            Self::ConstrainedBaseline => &[
+                Self::Baseline,
+                Self::Main,
+                Self::ConstrainedHigh,
+                Self::High,
+            ],
             Self::Main | Self::ConstrainedHigh => &[Self::High],
             Self::Baseline | Self::High | Self::Other => &[],
         };

@@ -103,7 +103,9 @@ impl InboundQueue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Poisoned only if a reader panicked; the queue itself is never left half changed.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -399,7 +399,7 @@ impl Peer for WebRtcPeer {
             Pushed::Dropped { ask } => {
                 self.shared.count(index, |stats| stats.frames_dropped += 1);
                 if ask {
-                    self.shared.events.send(PeerEvent::KeyFrameRequest(index));
+                    self.shared.events.tell(PeerEvent::KeyFrameRequest(index));
                 }
                 false
             }

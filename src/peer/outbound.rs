@@ -112,8 +112,9 @@ impl Outbound {
             .zip(ssrcs.chunks_exact(2))
             .map(|(stream, ssrcs)| SendStream {
                 kind: stream.kind,
+                // infallible: the chunks hold exactly two.
                 ssrc: ssrcs[0],
-                rtx_ssrc: ssrcs[1],
+                rtx_ssrc: ssrcs[1], // infallible: see above.
                 codec: None,
                 unbound: false,
                 mid: None,

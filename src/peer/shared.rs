@@ -140,7 +140,7 @@ pub(super) struct Events {
 
 impl Events {
     /// Sends `event`.
-    pub(super) fn send(&self, event: PeerEvent) {
+    pub(super) fn tell(&self, event: PeerEvent) {
         if self.over.load(Ordering::Acquire) {
             return;
         }

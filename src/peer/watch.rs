@@ -194,14 +194,14 @@ pub(super) async fn run(
                 log::debug!(target: "rswebrtc::peer", "the remote ended the call");
                 shared.outbound.close();
                 if !shared.remote_left.swap(true, Ordering::AcqRel) {
-                    shared.events.send(PeerEvent::RemoteClosed);
+                    shared.events.tell(PeerEvent::RemoteClosed);
                 }
                 return shared.end_streams();
             }
             Some(Verdict::Failed(error)) => {
                 log::debug!(target: "rswebrtc::peer", "{error}");
                 shared.outbound.close();
-                shared.events.send(PeerEvent::Failed(error));
+                shared.events.tell(PeerEvent::Failed(error));
                 return shared.end_streams();
             }
         }
@@ -214,7 +214,7 @@ fn connected(shared: &Shared) {
     shared
         .outbound
         .open(server.then(|| Instant::now() + SERVER_HOLD));
-    shared.events.send(PeerEvent::Connected);
+    shared.events.tell(PeerEvent::Connected);
     log::debug!(target: "rswebrtc::peer", "connected");
 }
 

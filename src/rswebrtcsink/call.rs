@@ -124,7 +124,10 @@ impl SinkCall {
     /// Whether the call has begun, and the pads that it still waits for.
     pub fn waits_for(&self) -> Option<Vec<String>> {
         let tracks = self.lock();
-        let silent = tracks.all.iter().filter(|t| !t.released && t.codec.is_none());
+        let silent = tracks
+            .all
+            .iter()
+            .filter(|t| !t.released && t.codec.is_none());
         (!tracks.started).then(|| silent.map(|t| t.pad.clone()).collect())
     }
 

@@ -18,6 +18,7 @@ use crate::session::Session;
 use crate::session::event::Event;
 use crate::signalling::Role;
 
+use super::access_unit;
 use super::call::SinkCall;
 use super::gate::Closed;
 use super::pad::Chain;
@@ -68,14 +69,15 @@ impl ObjectImpl for RsWebRtcSink {
             return report::stats_structure(&stats).to_value();
         }
         let settings = lock(&self.settings);
-        settings.get(pspec).unwrap_or_else(|| pspec.default_value().clone())
+        settings
+            .get(pspec)
+            .unwrap_or_else(|| pspec.default_value().clone())
     }
 
     fn constructed(&self) {
         self.parent_constructed();
-        self.obj().set_suppressed_flags(
-            gst::ElementFlags::SOURCE | gst::ElementFlags::SINK,
-        );
+        self.obj()
+            .set_suppressed_flags(gst::ElementFlags::SOURCE | gst::ElementFlags::SINK);
         self.obj().set_element_flags(gst::ElementFlags::SINK);
     }
 }
@@ -109,18 +111,21 @@ impl ElementImpl for RsWebRtcSink {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            [("video_%u", MediaKind::Video), ("audio_%u", MediaKind::Audio)]
-                .into_iter()
-                .filter_map(|(name, kind)| {
-                    gst::PadTemplate::new(
-                        name,
-                        gst::PadDirection::Sink,
-                        gst::PadPresence::Request,
-                        &caps::encoded_caps(kind),
-                    )
-                    .ok()
-                })
-                .collect()
+            [
+                ("video_%u", MediaKind::Video),
+                ("audio_%u", MediaKind::Audio),
+            ]
+            .into_iter()
+            .filter_map(|(name, kind)| {
+                gst::PadTemplate::new(
+                    name,
+                    gst::PadDirection::Sink,
+                    gst::PadPresence::Request,
+                    &caps::encoded_and_rtp_caps(kind),
+                )
+                .ok()
+            })
+            .collect()
         });
         TEMPLATES.as_ref()
     }
@@ -147,11 +152,17 @@ impl ElementImpl for RsWebRtcSink {
         let ghost = gst::GhostPad::builder_from_template(template)
             .name(name)
             .event_function(move |pad, parent, event| {
-                if let (gst::EventView::Caps(caps), Some(sink)) = (event.view(), weak.upgrade()) {
-                    if !sink.imp().caps_came(pad, caps.caps()) {
-                        return false;
-                    }
+                if let (gst::EventView::Caps(caps), Some(sink)) = (event.view(), weak.upgrade())
+                    && !sink.imp().caps_came(pad, caps.caps())
+                {
+                    return false;
                 }
+                let event = match event.view() {
+                    gst::EventView::Caps(caps) if access_unit::is_in_pieces(caps.caps()) => {
+                        gst::event::Caps::new(&access_unit::collected_caps(caps.caps()))
+                    }
+                    _ => event,
+                };
                 gst::Pad::event_default(pad, parent, event)
             })
             .build();
@@ -206,7 +217,10 @@ impl ElementImpl for RsWebRtcSink {
         }
         let result = self.parent_change_state(transition);
         match transition {
-            PausedToPlaying if result.is_ok() => self.with_call(|call| call.gate.set_playing(true)),
+            PausedToPlaying if result.is_ok() => self.with_call(|call| {
+                call.session().begin();
+                call.gate.set_playing(true);
+            }),
             PausedToReady => self.stop_call(),
             ReadyToPaused if result.is_err() => {
                 self.with_call(|call| call.gate.shut_down());
@@ -240,7 +254,7 @@ impl RsWebRtcSink {
         let config = settings.call.session_config(Role::Offerer)?;
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
-        let factory = Arc::new(crate::peer::WebRtcPeerFactory::default());
+        let factory = Arc::new(crate::peer::WebRtcPeerFactory);
         let (session, receiver) = Session::start(config, factory, &handle);
         let call = SinkCall::new(session);
         for pad in lock(&self.pads).iter_mut() {
@@ -289,10 +303,10 @@ impl RsWebRtcSink {
 
     fn stop_call(&self) {
         let call = lock(&self.call).take();
-        if let Some(call) = call {
-            if !call.session().stop(STOP_LIMIT) {
-                gst::info!(CAT, imp = self, "the call ends in the background");
-            }
+        if let Some(call) = call
+            && !call.session().stop(STOP_LIMIT)
+        {
+            gst::info!(CAT, imp = self, "the call ends in the background");
         }
         let chains: Vec<_> = lock(&self.pads)
             .iter_mut()
@@ -325,7 +339,10 @@ impl RsWebRtcSink {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ("the codec on pad {} changed during the call; start a new call", pad.name())
+                (
+                    "the codec on pad {} changed during the call; start a new call",
+                    pad.name()
+                )
             );
             return false;
         }
@@ -347,15 +364,15 @@ impl RsWebRtcSink {
 
     /// Runs on the call's event thread. Tells whether more events are wanted.
     fn happened(&self, call: &Arc<SinkCall>, event: Event, teller: &mut report::Teller) -> bool {
-        let current = lock(&self.call).as_ref().is_some_and(|c| Arc::ptr_eq(c, call));
+        let current = lock(&self.call)
+            .as_ref()
+            .is_some_and(|c| Arc::ptr_eq(c, call));
         if !current {
             return false;
         }
         let obj = self.obj();
         match event {
-            Event::Notice(text) => {
-                gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
-            }
+            Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
             Event::LeftOut(local, reason) => {
                 let track = call.track_sent_as(local);
                 let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
@@ -369,12 +386,10 @@ impl RsWebRtcSink {
                 teller.agreed(streams.into_iter().map(|(stream, _)| stream).collect());
             }
             Event::Connected(info) => {
-                let tracks = self.tracks();
-                for (_, sink) in &tracks {
-                    sink.start_at_key_frame();
-                }
+                let mut in_need = self.tracks();
+                in_need.retain(|(_, sink)| sink.start_at_key_frame());
                 call.gate.open();
-                for (track, sink) in &tracks {
+                for (track, sink) in &in_need {
                     if call.may_ask_key_frame(*track) {
                         sink.ask_key_frame();
                     }
@@ -430,5 +445,7 @@ impl RsWebRtcSink {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Plain values, replaced whole: nothing is left half changed by a panic.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -29,6 +29,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod access_unit;
 mod call;
 mod gate;
 mod imp;

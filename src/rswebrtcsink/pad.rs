@@ -9,15 +9,21 @@ use crate::gst_glue::caps::{Carriage, filter};
 use crate::gst_glue::errors::missing_element;
 use crate::logging::SINK as CAT;
 
+use super::access_unit;
 use super::timing;
 use super::track_sink::TrackSink;
 
 /// Payload bytes that fit a path's MTU with SRTP, UDP and IPv6 headers around them.
 const RTP_MTU: u32 = 1200;
 
+/// What a payloader elsewhere made.
+const RTP: &str = "application/x-rtp";
+
 /// The elements behind one pad.
 pub struct Chain {
-    carriage: &'static Carriage,
+    media_type: String,
+    /// It gets single NAL units.
+    in_pieces: bool,
     elements: Vec<gst::Element>,
     track: TrackSink,
 }
@@ -34,23 +40,29 @@ impl Chain {
         caps: &gst::CapsRef,
         track: TrackSink,
     ) -> Result<Self, gst::ErrorMessage> {
-        let carriage = Carriage::of_caps(caps).ok_or_else(|| {
-            gst::error_msg!(
-                gst::StreamError::CodecNotFound,
-                (
-                    "pad {} gets {}, which this element does not carry; it takes VP8, H264 and Opus",
-                    pad.name(),
-                    caps.structure(0).map(|s| s.name().as_str()).unwrap_or("nothing")
+        let media_type = media_type(caps);
+        let mut elements = Vec::new();
+        if media_type != RTP {
+            let carriage = Carriage::of_caps(caps).ok_or_else(|| {
+                gst::error_msg!(
+                    gst::StreamError::CodecNotFound,
+                    (
+                        "pad {} gets {}, which this element does not carry; it takes VP8, H264 \
+                         and Opus, or RTP of these",
+                        pad.name(),
+                        media_type
+                    )
                 )
-            )
-        })?;
-        let mut elements = encoded_side(carriage)?;
-        let payloader = make(carriage.payloader)?;
-        configure_payloader(&payloader);
-        elements.push(payloader);
+            })?;
+            elements = encoded_side(carriage, caps)?;
+            let payloader = make(carriage.payloader)?;
+            configure_payloader(&payloader);
+            elements.push(payloader);
+        }
         elements.push(track.clone().upcast());
         let chain = Self {
-            carriage,
+            media_type,
+            in_pieces: access_unit::is_in_pieces(caps),
             elements,
             track,
         };
@@ -67,7 +79,7 @@ impl Chain {
 
     /// Whether `caps` can go on through this chain.
     pub fn carries(&self, caps: &gst::CapsRef) -> bool {
-        Carriage::of_caps(caps).is_some_and(|row| row.name == self.carriage.name)
+        media_type(caps) == self.media_type && access_unit::is_in_pieces(caps) == self.in_pieces
     }
 
     /// The track's end.
@@ -88,14 +100,6 @@ impl Chain {
     fn plug(&self, bin: &gst::Bin, pad: &gst::GhostPad) -> Result<(), glib::BoolError> {
         bin.add_many(&self.elements)?;
         gst::Element::link_many(&self.elements)?;
-        let payloader = self
-            .elements
-            .iter()
-            .rev()
-            .nth(1)
-            .and_then(|e| e.static_pad("sink"))
-            .ok_or_else(|| glib::bool_error!("a payloader without a sink pad"))?;
-        timing::watch(&payloader, bin.upcast_ref(), pad.name().as_str());
         // The end first, so that nothing is pushed into an element that is not ready.
         for element in self.elements.iter().rev() {
             element.sync_state_with_parent()?;
@@ -105,19 +109,46 @@ impl Chain {
             .first()
             .and_then(|e| e.static_pad("sink"))
             .ok_or_else(|| glib::bool_error!("a chain without a sink pad"))?;
+        if self.in_pieces {
+            access_unit::collect(&first);
+        }
+        if self.media_type.starts_with("video/") {
+            timing::watch(&first, bin.upcast_ref(), pad.name().as_str());
+        }
         pad.set_target(Some(&first))
     }
 }
 
-fn encoded_side(carriage: &Carriage) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
+fn media_type(caps: &gst::CapsRef) -> String {
+    caps.structure(0)
+        .map(|s| s.name().to_string())
+        .unwrap_or_default()
+}
+
+fn encoded_side(
+    carriage: &Carriage,
+    caps: &gst::CapsRef,
+) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     let mut elements = Vec::new();
     if let Some(parser) = carriage.parser {
         elements.push(make(parser)?);
-    }
-    if let Some(caps) = carriage.parsed_caps {
-        elements.push(filter(caps).map_err(|e| missing_element("capsfilter", &e))?);
+        elements.push(filter(parsed_caps(caps)).map_err(|e| missing_element("capsfilter", &e))?);
     }
     Ok(elements)
+}
+
+/// What h264parse is to give for `caps`: whole access units, in the format they come in, so that
+/// nothing is converted.
+fn parsed_caps(caps: &gst::CapsRef) -> &'static str {
+    let format = caps
+        .structure(0)
+        .and_then(|s| s.get::<&str>("stream-format").ok());
+    match format {
+        Some("avc" | "avc3") => {
+            "video/x-h264, stream-format = (string) { avc, avc3 }, alignment = (string) au"
+        }
+        _ => "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au",
+    }
 }
 
 fn make(name: &str) -> Result<gst::Element, gst::ErrorMessage> {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Looks at the frames of one pad on their way to the payloader: gives times to those that have
-//! none, and tells of B-frames, which browsers do not show.
+//! Looks at the frames of one pad before they are parsed: gives times to those that have none, and
+//! tells of B-frames, which browsers do not show.
 
 use gst::prelude::*;
 
 /// Frames that a decoder may hold back before it is sure that there are no B-frames.
 const REORDER_WINDOW: u32 = 300;
 
-/// Watches `pad` (parsed frames go through it) for `element`'s pad `name`.
+/// Watches `pad`, where `element`'s pad `name` gets its data.
 pub fn watch(pad: &gst::Pad, element: &gst::Element, name: &str) {
     let element = element.downgrade();
     let name = name.to_owned();
@@ -16,7 +16,9 @@ pub fn watch(pad: &gst::Pad, element: &gst::Element, name: &str) {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
         };
-        let mut state = state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let found = match state.see(buffer, || frame_rate(pad)) {
             Seen::Fine => return gst::PadProbeReturn::Ok,
             found => found,
@@ -36,7 +38,7 @@ pub fn watch(pad: &gst::Pad, element: &gst::Element, name: &str) {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Frames that were given times.
+    /// Number of the frame that gets the next time; 0 while the stream has its own.
     counted: u64,
     told_untimed: bool,
     told_reordered: bool,
@@ -58,7 +60,11 @@ enum Seen {
 impl State {
     fn see(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
         let Some(pts) = buffer.pts().filter(|_| self.counted == 0) else {
-            return self.count(buffer, rate);
+            // A gap in a stream that has times is left to the payloader.
+            return match self.highest {
+                Some(_) => Seen::Fine,
+                None => self.count(buffer, rate()),
+            };
         };
         if self.told_reordered || self.seen > REORDER_WINDOW {
             return Seen::Fine;
@@ -73,18 +79,21 @@ impl State {
         Seen::Fine
     }
 
-    fn count(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
-        let rate = match rate() {
+    fn count(&mut self, buffer: &mut gst::Buffer, rate: Option<gst::Fraction>) -> Seen {
+        let rate = match rate {
             Some(rate) if rate.numer() > 0 && rate.denom() > 0 => rate,
             _ => return Seen::NoRate,
         };
         let (numer, denom) = (rate.numer().unsigned_abs(), rate.denom().unsigned_abs());
         let at = |n: u64| {
-            gst::ClockTime::SECOND.mul_div_floor(n.saturating_mul(u64::from(denom)), u64::from(numer))
+            gst::ClockTime::SECOND
+                .mul_div_floor(n.saturating_mul(u64::from(denom)), u64::from(numer))
         };
-        let start = at(self.counted).unwrap_or(gst::ClockTime::ZERO);
-        let end = at(self.counted + 1).unwrap_or(start);
-        self.counted += 1;
+        // The first frame is number 1, so that 0 says that nothing was counted.
+        let number = self.counted.max(1);
+        let start = at(number - 1).unwrap_or(gst::ClockTime::ZERO);
+        let end = at(number).unwrap_or(start);
+        self.counted = number + 1;
         let buffer = buffer.make_mut();
         buffer.set_pts(start);
         buffer.set_dts(start);
@@ -144,25 +153,34 @@ mod tests {
 
     fn frame(ms: Option<u64>) -> gst::Buffer {
         let mut buffer = gst::Buffer::new();
-        buffer.make_mut().set_pts(ms.map(gst::ClockTime::from_mseconds));
         buffer
+            .make_mut()
+            .set_pts(ms.map(gst::ClockTime::from_mseconds));
+        buffer
+    }
+
+    fn at(numer: i32, denom: i32) -> impl Fn() -> Option<gst::Fraction> {
+        move || Some(gst::Fraction::new(numer, denom))
     }
 
     #[test]
     fn frames_without_times_are_counted_at_the_streams_rate() {
         gst::init().unwrap();
         let mut state = State::default();
-        let rate = || Some(gst::Fraction::new(30, 1));
         let mut first = frame(None);
-        assert_eq!(state.see(&mut first, rate), Seen::Untimed(gst::Fraction::new(30, 1)));
+        let rate = gst::Fraction::new(30, 1);
+        assert_eq!(state.see(&mut first, at(30, 1)), Seen::Untimed(rate));
         let mut fourth = frame(None);
         for _ in 0..3 {
             fourth = frame(None);
-            assert_eq!(state.see(&mut fourth, rate), Seen::Fine);
+            assert_eq!(state.see(&mut fourth, at(30, 1)), Seen::Fine);
         }
         assert_eq!(first.pts(), Some(gst::ClockTime::ZERO));
         assert_eq!(fourth.pts(), Some(gst::ClockTime::from_mseconds(100)));
-        assert_eq!(fourth.duration(), Some(gst::ClockTime::from_nseconds(33_333_333)));
+        assert_eq!(
+            fourth.duration(),
+            Some(gst::ClockTime::from_nseconds(33_333_333))
+        );
     }
 
     #[test]
@@ -170,17 +188,15 @@ mod tests {
         gst::init().unwrap();
         let mut state = State::default();
         assert_eq!(state.see(&mut frame(None), || None), Seen::NoRate);
-        let zero = || Some(gst::Fraction::new(0, 1));
-        assert_eq!(state.see(&mut frame(None), zero), Seen::NoRate);
+        assert_eq!(state.see(&mut frame(None), at(0, 1)), Seen::NoRate);
     }
 
     #[test]
     fn frames_out_of_order_are_told_once() {
         gst::init().unwrap();
         let mut state = State::default();
-        let none = || None;
         let seen: Vec<_> = [0, 100, 33, 66, 200, 133]
-            .map(|ms| state.see(&mut frame(Some(ms)), none))
+            .map(|ms| state.see(&mut frame(Some(ms)), at(30, 1)))
             .into();
         assert_eq!(seen.iter().filter(|s| **s == Seen::Reordered).count(), 1);
         assert_eq!(seen[2], Seen::Reordered);

@@ -57,9 +57,10 @@ impl TrackSink {
         sink
     }
 
-    /// Drops frames until the next key frame: the start for a live source.
-    pub fn start_at_key_frame(&self) {
-        self.imp().start_at_key_frame();
+    /// A peer is there: if early data was dropped, so is the rest up to the next key frame.
+    /// Tells whether a key frame is needed: held data starts with its own.
+    pub fn start_at_key_frame(&self) -> bool {
+        self.imp().start_at_key_frame()
     }
 
     /// Asks upstream for a key frame.
@@ -128,8 +129,10 @@ mod imp {
 
     impl BaseSinkImpl for TrackSink {
         fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-            let codec = codec_of_rtp_caps(caps)
-                .ok_or_else(|| gst::loggable_error!(CAT, "no RTP caps of ours: {caps}"))?;
+            let Some(codec) = codec_of_rtp_caps(caps) else {
+                gst::debug!(CAT, imp = self, "these caps do not tell all yet: {caps}");
+                return Ok(());
+            };
             let clock_rate = caps
                 .structure(0)
                 .and_then(|s| s.get::<i32>("clock-rate").ok())
@@ -190,10 +193,11 @@ mod imp {
             });
         }
 
-        pub fn start_at_key_frame(&self) {
-            if let Some(track) = self.lock().as_mut() {
+        pub fn start_at_key_frame(&self) -> bool {
+            self.lock().as_mut().is_some_and(|track| {
                 track.needs_key = track.hold == Some(false);
-            }
+                track.needs_key
+            })
         }
 
         fn probe(&self, info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
@@ -205,6 +209,11 @@ mod imp {
                 }
                 _ => return gst::PadProbeReturn::Ok,
             };
+            if !self.is_described() {
+                gst::debug!(CAT, imp = self, "dropped: no parameter sets came before it");
+                info.data = None;
+                return gst::PadProbeReturn::Handled;
+            }
             let result = self.admit(first);
             if result.is_ok() {
                 return gst::PadProbeReturn::Ok;
@@ -249,6 +258,13 @@ mod imp {
             }
         }
 
+        /// Whether the caps told all that a description needs.
+        fn is_described(&self) -> bool {
+            self.lock()
+                .as_ref()
+                .is_some_and(|t| !t.encoding_name.is_empty())
+        }
+
         /// Lets data in, now or later; what it says goes upstream.
         fn admit(&self, pts: Option<gst::ClockTime>) -> Result<gst::FlowSuccess, gst::FlowError> {
             let (call, local) = self.call().ok_or(gst::FlowError::Flushing)?;
@@ -281,7 +297,9 @@ mod imp {
         /// Whether data waits for the peer; asked of upstream once, with the first data.
         fn holds(&self) -> bool {
             let setting = match self.lock().as_ref() {
-                Some(Track { hold: Some(hold), .. }) => return *hold,
+                Some(Track {
+                    hold: Some(hold), ..
+                }) => return *hold,
                 Some(track) => track.early_data,
                 None => return false,
             };
@@ -290,8 +308,7 @@ mod imp {
                 EarlyData::Drop => false,
                 EarlyData::Auto => {
                     let mut query = gst::query::Latency::new();
-                    let live =
-                        self.obj().sink_pad().peer_query(&mut query) && query.result().0;
+                    let live = self.obj().sink_pad().peer_query(&mut query) && query.result().0;
                     !live
                 }
             };
@@ -299,7 +316,12 @@ mod imp {
                 track.hold = Some(hold);
                 track.needs_key = !hold;
             }
-            gst::debug!(CAT, imp = self, "early data is {}", if hold { "held" } else { "dropped" });
+            gst::debug!(
+                CAT,
+                imp = self,
+                "early data is {}",
+                if hold { "held" } else { "dropped" }
+            );
             hold
         }
 
@@ -328,7 +350,11 @@ mod imp {
             let audio = keyframe::is_key(&track.encoding_name, &[]);
             for buffer in buffers {
                 let Some(packet) = rtp::outbound(buffer, track.shift) else {
-                    gst::warning!(CAT, imp = self, "a buffer that is no RTP packet was dropped");
+                    gst::warning!(
+                        CAT,
+                        imp = self,
+                        "a buffer that is no RTP packet was dropped"
+                    );
                     continue;
                 };
                 track.key |= keyframe::is_key(&track.encoding_name, &packet.payload);
@@ -353,7 +379,11 @@ mod imp {
             drop(guard);
             for frame in frames {
                 if !call.push_frame(local, frame) {
-                    gst::debug!(CAT, imp = self, "a frame was dropped: the peer takes no more");
+                    gst::debug!(
+                        CAT,
+                        imp = self,
+                        "a frame was dropped: the peer takes no more"
+                    );
                 }
             }
             Ok(gst::FlowSuccess::Ok)

@@ -78,7 +78,9 @@ impl ObjectImpl for RsWebRtcSrc {
             return report::stats_structure(&stats).to_value();
         }
         let settings = lock(&self.settings);
-        settings.get(pspec).unwrap_or_else(|| pspec.default_value().clone())
+        settings
+            .get(pspec)
+            .unwrap_or_else(|| pspec.default_value().clone())
     }
 
     fn constructed(&self) {
@@ -118,24 +120,21 @@ impl ElementImpl for RsWebRtcSrc {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            [("video_%u", MediaKind::Video), ("audio_%u", MediaKind::Audio)]
-                .into_iter()
-                .filter_map(|(name, kind)| {
-                    let mut all = caps::encoded_caps(kind);
-                    all.merge(
-                        gst::Caps::builder("application/x-rtp")
-                            .field("media", kind.as_str())
-                            .build(),
-                    );
-                    gst::PadTemplate::new(
-                        name,
-                        gst::PadDirection::Src,
-                        gst::PadPresence::Sometimes,
-                        &all,
-                    )
-                    .ok()
-                })
-                .collect()
+            [
+                ("video_%u", MediaKind::Video),
+                ("audio_%u", MediaKind::Audio),
+            ]
+            .into_iter()
+            .filter_map(|(name, kind)| {
+                gst::PadTemplate::new(
+                    name,
+                    gst::PadDirection::Src,
+                    gst::PadPresence::Sometimes,
+                    &caps::encoded_and_rtp_caps(kind),
+                )
+                .ok()
+            })
+            .collect()
         });
         TEMPLATES.as_ref()
     }
@@ -170,7 +169,7 @@ impl ElementImpl for RsWebRtcSrc {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        use gst::StateChange::{PausedToReady, PlayingToPaused, ReadyToPaused};
+        use gst::StateChange::{PausedToPlaying, PausedToReady, PlayingToPaused, ReadyToPaused};
         if transition == ReadyToPaused {
             self.start_call().map_err(|message| {
                 self.post_error_message(message);
@@ -180,6 +179,12 @@ impl ElementImpl for RsWebRtcSrc {
         let result = self.parent_change_state(transition);
         if transition == PausedToReady || (transition == ReadyToPaused && result.is_err()) {
             self.stop_call();
+        }
+        if transition == PausedToPlaying && result.is_ok() {
+            let call = lock(&self.call).clone();
+            if let Some(call) = call {
+                call.session.begin();
+            }
         }
         match (transition, result) {
             // Live: there is nothing before PLAYING, even with no pad yet.
@@ -196,7 +201,7 @@ impl RsWebRtcSrc {
         let config = settings.call.session_config(Role::Answerer)?;
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
-        let factory = Arc::new(crate::peer::WebRtcPeerFactory::default());
+        let factory = Arc::new(crate::peer::WebRtcPeerFactory);
         let (session, receiver) = Session::start(config, factory, &handle);
         session.set_wish(wish);
         let call = Arc::new(SrcCall {
@@ -218,10 +223,10 @@ impl RsWebRtcSrc {
 
     fn stop_call(&self) {
         let call = lock(&self.call).take();
-        if let Some(call) = call {
-            if !call.session.stop(STOP_LIMIT) {
-                gst::info!(CAT, imp = self, "the call ends in the background");
-            }
+        if let Some(call) = call
+            && !call.session.stop(STOP_LIMIT)
+        {
+            gst::info!(CAT, imp = self, "the call ends in the background");
         }
         let streams = std::mem::take(&mut *lock(&self.streams));
         for stream in streams {
@@ -230,7 +235,9 @@ impl RsWebRtcSrc {
     }
 
     fn is_current(&self, call: &Arc<SrcCall>) -> bool {
-        lock(&self.call).as_ref().is_some_and(|c| Arc::ptr_eq(c, call))
+        lock(&self.call)
+            .as_ref()
+            .is_some_and(|c| Arc::ptr_eq(c, call))
     }
 
     /// Runs on the call's event thread. Tells whether more events are wanted.
@@ -240,9 +247,7 @@ impl RsWebRtcSrc {
         }
         let over = matches!(event, Event::Ended(_) | Event::Failed(_));
         match event {
-            Event::Notice(text) => {
-                gst::element_imp_warning!(self, gst::ResourceError::Read, ("{text}"));
-            }
+            Event::Notice(text) => teller.notice(self.obj().upcast_ref(), &text),
             Event::LeftOut(..) | Event::KeyFrameRequest(_) => {}
             Event::Agreed(streams) => {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
@@ -282,14 +287,14 @@ impl RsWebRtcSrc {
     ) {
         let obj = self.obj();
         let latency = lock(&self.settings).latency;
-        let mut counts = [0u32; 2];
+        let (mut videos, mut audios) = (0u32, 0u32);
         for (stream, queue) in agreed {
             let (Some(queue), true) = (queue, self.is_current(call)) else {
                 continue;
             };
             let (prefix, count) = match stream.codec.kind {
-                MediaKind::Video => ("video_", &mut counts[0]),
-                MediaKind::Audio => ("audio_", &mut counts[1]),
+                MediaKind::Video => ("video_", &mut videos),
+                MediaKind::Audio => ("audio_", &mut audios),
             };
             let name = format!("{prefix}{count}");
             *count += 1;
@@ -367,19 +372,15 @@ impl RsWebRtcSrc {
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::Failed,
-                    (
-                        "pad {name} is not linked to anything: what the remote sends there is \
-                         lost. Link it, or refuse it with video-codecs or audio-codecs"
-                    )
+                    ("pad {name} is not linked to anything: what the remote sends there is \
+                         lost. Link it, or refuse it with video-codecs or audio-codecs")
                 );
             } else if received > 0 {
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::Decode,
-                    (
-                        "{received} packets came for pad {name}, but no key frame to start at: \
-                         have the sender make key frames more often, or when asked (PLI)"
-                    )
+                    ("{received} packets came for pad {name}, but no key frame to start at: \
+                         have the sender make key frames more often, or when asked (PLI)")
                 );
             } else {
                 gst::element_imp_warning!(
@@ -394,5 +395,7 @@ impl RsWebRtcSrc {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Plain values, replaced whole: nothing is left half changed by a panic.
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -99,7 +99,11 @@ fn epoch(sync: &gst::StructureRef) -> Option<i64> {
     let base_rtp = get("base-rtptime")?;
     let base_time = get("base-time")?;
     let report_rtp = get("sr-ext-rtptime")?;
-    let clock_rate = u64::from(sync.get::<u32>("clock-rate").ok().filter(|rate| *rate > 0)?);
+    let clock_rate = u64::from(
+        sync.get::<u32>("clock-rate")
+            .ok()
+            .filter(|rate| *rate > 0)?,
+    );
     let report = sync.get::<gst::Buffer>("sr-buffer").ok()?;
     let ticks = i128::from(report_rtp) - i128::from(base_rtp);
     let running = i128::from(base_time) + ticks * 1_000_000_000 / i128::from(clock_rate);

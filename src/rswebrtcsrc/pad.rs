@@ -135,30 +135,39 @@ impl Stream {
             .jitter_buffer
             .request_pad_simple("sink_rtcp")
             .ok_or_else(|| glib::bool_error!("the jitter buffer takes no RTCP"))?;
-        let pad = gst::Pad::builder(gst::PadDirection::Src).name("rtcp").build();
+        let pad = gst::Pad::builder(gst::PadDirection::Src)
+            .name("rtcp")
+            .build();
         pad.set_active(true)?;
         pad.link(&sink)
             .map_err(|e| glib::bool_error!("RTCP pad: {e}"))?;
         let caps = gst::Caps::new_empty_simple("application/x-rtcp");
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        pad.push_event(gst::event::StreamStart::new(&format!("{}/rtcp", self.ghost.name())));
+        pad.push_event(gst::event::StreamStart::new(&format!(
+            "{}/rtcp",
+            self.ghost.name()
+        )));
         pad.push_event(gst::event::Caps::new(&caps));
         pad.push_event(gst::event::Segment::new(&segment));
         self.track.set_rtcp_pad(pad);
         let index = lip_sync.add(&self.jitter_buffer);
         let lip_sync = Arc::downgrade(lip_sync);
-        self.jitter_buffer.connect("handle-sync", false, move |values| {
-            let sync = values.get(1).and_then(|v| v.get::<gst::Structure>().ok());
-            if let (Some(sync), Some(lip_sync)) = (sync, lip_sync.upgrade()) {
-                lip_sync.report(index, &sync);
-            }
-            None
-        });
+        self.jitter_buffer
+            .connect("handle-sync", false, move |values| {
+                let sync = values.get(1).and_then(|v| v.get::<gst::Structure>().ok());
+                if let (Some(sync), Some(lip_sync)) = (sync, lip_sync.upgrade()) {
+                    lip_sync.report(index, &sync);
+                }
+                None
+            });
         Ok(())
     }
 }
 
-fn ghost_pad(template: &gst::PadTemplate, config: &Config) -> Result<gst::GhostPad, gst::ErrorMessage> {
+fn ghost_pad(
+    template: &gst::PadTemplate,
+    config: &Config,
+) -> Result<gst::GhostPad, gst::ErrorMessage> {
     // A template of its own, so that linking sees this stream's caps and not all that there are.
     let narrowed = gst::PadTemplate::new(
         template.name_template(),
@@ -178,9 +187,14 @@ fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
     let seen = flows.clone();
     ghost.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-        move |_, _| {
-            seen.store(true, Ordering::Relaxed);
-            gst::PadProbeReturn::Remove
+        move |pad, info| {
+            if pad.is_linked() {
+                seen.store(true, Ordering::Relaxed);
+                return gst::PadProbeReturn::Ok;
+            }
+            // Nobody wants this stream; an error would end the others too.
+            info.data = None;
+            gst::PadProbeReturn::Handled
         },
     );
     ghost.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
@@ -212,7 +226,10 @@ fn jitter_buffer(latency: u32) -> Result<gst::Element, gst::ErrorMessage> {
 
 fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     let carriage = Carriage::of(&codec.name).ok_or_else(|| {
-        gst::error_msg!(gst::StreamError::CodecNotFound, ("no way to unpack {}", codec))
+        gst::error_msg!(
+            gst::StreamError::CodecNotFound,
+            ("no way to unpack {}", codec)
+        )
     })?;
     [Some(carriage.depayloader), carriage.parser]
         .into_iter()
@@ -230,5 +247,8 @@ fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
 }
 
 fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {
-    gst::error_msg!(gst::CoreError::Failed, ("cannot make pad {}: {}", name, error))
+    gst::error_msg!(
+        gst::CoreError::Failed,
+        ("cannot make pad {}: {}", name, error)
+    )
 }

@@ -130,14 +130,16 @@ fn chosen(
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .map(|name| {
-            supported(name).filter(|row| row.kind == kind).ok_or_else(|| {
-                let known: Vec<_> = all().map(|row| row.name).collect();
-                settings_error(&format!(
-                    "{}-codecs: '{name}' is not known; there are {}",
-                    kind.as_str(),
-                    known.join(", ")
-                ))
-            })
+            supported(name)
+                .filter(|row| row.kind == kind)
+                .ok_or_else(|| {
+                    let known: Vec<_> = all().map(|row| row.name).collect();
+                    settings_error(&format!(
+                        "{}-codecs: '{name}' is not known; there are {}",
+                        kind.as_str(),
+                        known.join(", ")
+                    ))
+                })
         })
         .collect()
 }

@@ -73,7 +73,9 @@ impl Remote {
                 .attributes
                 .iter()
                 .chain(session.medias.iter().flat_map(|m| m.attributes.iter()))
-                .any(|a| a.attribute == attribute && a.value.as_ref().is_some_and(|v| !v.is_empty()));
+                .any(|a| {
+                    a.attribute == attribute && a.value.as_ref().is_some_and(|v| !v.is_empty())
+                });
             if !found {
                 return Err(SdpError::Missing(name));
             }
@@ -106,7 +108,11 @@ impl Remote {
     }
 }
 
-fn media_line(index: usize, media: &Media, session_direction: Option<RemoteDirection>) -> MediaLine {
+fn media_line(
+    index: usize,
+    media: &Media,
+    session_direction: Option<RemoteDirection>,
+) -> MediaLine {
     let kind = match media.media.as_str() {
         "audio" => Some(MediaKind::Audio),
         "video" => Some(MediaKind::Video),
@@ -166,7 +172,14 @@ fn codecs(media: &Media, kind: MediaKind) -> Vec<Codec> {
             .find(|m| parameter(fmtp(m.pt), "apt").and_then(|v| v.parse().ok()) == Some(pt))
             .map(|m| m.pt)
     };
-    let repair = ["rtx", "red", "ulpfec", "flexfec-03", "telephone-event", "CN"];
+    let repair = [
+        "rtx",
+        "red",
+        "ulpfec",
+        "flexfec-03",
+        "telephone-event",
+        "CN",
+    ];
     media
         .fmt
         .split_ascii_whitespace()

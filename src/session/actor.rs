@@ -37,6 +37,13 @@ pub(super) async fn run(
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
 ) {
+    tokio::select! {
+        () = shared.begun.notified() => {}
+        () = shared.cancel.cancelled() => {
+            shared.set_done();
+            return;
+        }
+    }
     let (outgoing, for_remote) = mpsc::channel(16);
     let (from_remote, incoming) = mpsc::channel(16);
     let (to_user, notices) = mpsc::channel(16);
@@ -153,11 +160,12 @@ impl Call {
         let Some(text) = self.description().await? else {
             return Ok(None);
         };
-        let answer =
-            Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
+        let answer = Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
         let agreed = negotiation::read_answer(wish, &offered, &answer)?;
         self.publish(agreed.clone(), &peer).await;
-        peer.set_answer(text).await.map_err(|e| refused("answer", e))?;
+        peer.set_answer(text)
+            .await
+            .map_err(|e| refused("answer", e))?;
         self.apply_candidates(&peer).await;
         Ok(Some(agreed))
     }
@@ -183,14 +191,20 @@ impl Call {
             )
         });
         let peer = self.create_peer(plan.streams).await?;
-        let sdp = peer.answer(narrowed).await.map_err(|e| refused("offer", e))?;
+        let sdp = peer
+            .answer(narrowed)
+            .await
+            .map_err(|e| refused("offer", e))?;
         self.publish(plan.agreed.clone(), &peer).await;
         self.apply_candidates(&peer).await;
         self.say(DescriptionType::Answer, sdp).await;
         Ok(Some(plan.agreed))
     }
 
-    async fn create_peer(&mut self, streams: Vec<StreamConfig>) -> Result<Arc<dyn Peer>, CallError> {
+    async fn create_peer(
+        &mut self,
+        streams: Vec<StreamConfig>,
+    ) -> Result<Arc<dyn Peer>, CallError> {
         let mut config = self.template.clone();
         config.streams = streams;
         let (peer, events) = self.factory.create(config).await.map_err(|e| match e {
@@ -289,7 +303,14 @@ impl Call {
                 return self.deliver(&peer).await;
             }
             let turn = tokio::select! {
-                turn = self.turn(true) => turn?,
+                turn = self.turn(true) => match turn {
+                    // Media flows without signalling.
+                    Err(CallError::Signalling(error)) if connected => {
+                        self.tell(Event::Notice(error.to_string())).await;
+                        continue;
+                    }
+                    turn => turn?,
+                },
                 () = sleep_until(linger_until.unwrap_or_else(Instant::now)),
                     if linger_until.is_some() => return Ok(EndCause::Remote),
             };
@@ -304,9 +325,14 @@ impl Call {
                         self.tell(Event::KeyFrameRequest(local)).await;
                     }
                 }
-                Some(Turn::Peer(PeerEvent::RemoteClosed)) => {
+                Some(Turn::Peer(PeerEvent::RemoteClosed)) if connected => {
                     // DTLS is closed: nothing can follow it.
                     return Ok(EndCause::Remote);
+                }
+                Some(Turn::Peer(PeerEvent::RemoteClosed)) => return Err(hung_up()),
+                Some(Turn::Message(Message::Bye)) if !connected => {
+                    self.remote_said_bye = true;
+                    return Err(hung_up());
                 }
                 Some(Turn::Peer(PeerEvent::Failed(error))) if connected => {
                     return Err(CallError::Lost(error));
@@ -422,11 +448,12 @@ impl Call {
 
     /// Says bye, frees everything, tells how it ended.
     async fn end(mut self, outcome: Result<EndCause, CallError>) {
-        if self.spoken && !self.remote_said_bye {
-            if let Some(outgoing) = &self.outgoing {
-                // overflow: nudge: a full channel means that nobody reads it any more.
-                let _ = outgoing.try_send(Message::Bye);
-            }
+        if self.spoken
+            && !self.remote_said_bye
+            && let Some(outgoing) = &self.outgoing
+        {
+            // overflow: nudge: a full channel means that nobody reads it any more.
+            let _ = outgoing.try_send(Message::Bye);
         }
         self.outgoing = None;
         if let Some(peer) = self.shared.peer.get() {
@@ -468,6 +495,16 @@ impl Call {
             }
         }
     }
+}
+
+fn hung_up() -> CallError {
+    SignallingError::Closed(
+        "the other side hung up before the connection was up: it may have refused the \
+         description, found no way to connect, or was stopped. See what it said, and start both \
+         sides anew"
+            .to_owned(),
+    )
+    .into()
 }
 
 fn refused(kind: &'static str, error: PeerError) -> CallError {

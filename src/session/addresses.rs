@@ -33,7 +33,11 @@ pub fn local_addresses(wanted: &str) -> Result<Vec<IpAddr>, String> {
 }
 
 fn choose(wanted: &str, interfaces: &[Interface]) -> Result<Vec<IpAddr>, String> {
-    let parts: Vec<_> = wanted.split(',').map(str::trim).filter(|p| !p.is_empty()).collect();
+    let parts: Vec<_> = wanted
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .collect();
     if parts.is_empty() {
         return Ok(interfaces
             .iter()
@@ -83,9 +87,9 @@ fn link_local(address: &IfAddr) -> bool {
 ///
 /// A text that says what is wrong; it never repeats a password.
 pub fn ice_server(uri: &str) -> Result<IceServer, String> {
-    let (scheme, rest) = uri
-        .split_once(':')
-        .ok_or_else(|| "a server is written stun://host:port or turn://user:password@host:port".to_owned())?;
+    let (scheme, rest) = uri.split_once(':').ok_or_else(|| {
+        "a server is written stun://host:port or turn://user:password@host:port".to_owned()
+    })?;
     if !["stun", "stuns", "turn", "turns"].contains(&scheme) {
         return Err(format!("'{scheme}:' is no STUN or TURN scheme"));
     }
@@ -150,13 +154,23 @@ mod tests {
     #[test]
     fn addresses_are_taken_as_given() {
         let all = local_addresses("127.0.0.1, ::1").unwrap();
-        assert_eq!(all, ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(
+            all,
+            [
+                "127.0.0.1".parse::<IpAddr>().unwrap(),
+                "::1".parse().unwrap()
+            ]
+        );
         assert!(!local_addresses("").unwrap().is_empty());
     }
 
     #[test]
     fn an_interface_is_found_by_name_and_an_unknown_one_is_named() {
-        assert!(local_addresses("lo").unwrap().contains(&"127.0.0.1".parse().unwrap()));
+        assert!(
+            local_addresses("lo")
+                .unwrap()
+                .contains(&"127.0.0.1".parse().unwrap())
+        );
         let text = local_addresses("nosuch0").unwrap_err();
         assert!(text.contains("nosuch0") && text.contains("lo"), "{text}");
     }
@@ -165,13 +179,22 @@ mod tests {
     fn servers_are_read_in_both_spellings() {
         assert_eq!(ice_server("stun://a:3478").unwrap().url, "stun:a:3478");
         let turn = ice_server("turn://us%3Aer:p%40ss@h:1?transport=udp").unwrap();
-        assert_eq!((turn.username.as_str(), turn.credential.as_str()), ("us:er", "p@ss"));
+        assert_eq!(
+            (turn.username.as_str(), turn.credential.as_str()),
+            ("us:er", "p@ss")
+        );
         assert_eq!(turn.url, "turn:h:1?transport=udp");
     }
 
     #[test]
     fn a_refused_server_never_repeats_its_password() {
-        for uri in ["turns://u:secret@h", "turn://secret@h", "turn:h", "http://u:secret@h", "x"] {
+        for uri in [
+            "turns://u:secret@h",
+            "turn://secret@h",
+            "turn:h",
+            "http://u:secret@h",
+            "x",
+        ] {
             let text = ice_server(uri).err().unwrap();
             assert!(!text.contains("secret"), "{text}");
         }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::media::rtp_packet::OutboundFrame;
@@ -60,13 +60,14 @@ struct Shared {
     handle: Handle,
     peer: OnceLock<Arc<dyn Peer>>,
     agreed: OnceLock<Vec<AgreedStream>>,
+    begun: Notify,
     cancel: CancellationToken,
     done: Mutex<bool>,
     done_changed: Condvar,
 }
 
 impl Session {
-    /// Starts a call on `handle`'s runtime; signalling begins at once.
+    /// Makes a call on `handle`'s runtime; signalling starts with [`Self::begin`].
     pub fn start(
         config: SessionConfig,
         factory: Arc<dyn PeerFactory>,
@@ -78,12 +79,18 @@ impl Session {
             handle: handle.clone(),
             peer: OnceLock::new(),
             agreed: OnceLock::new(),
+            begun: Notify::new(),
             cancel: CancellationToken::new(),
             done: Mutex::new(false),
             done_changed: Condvar::new(),
         });
         handle.spawn(actor::run(config, factory, shared.clone(), inbox, events));
         (Self { shared, commands }, receiver)
+    }
+
+    /// Starts signalling. Whoever makes the call must be able to take an error by now.
+    pub fn begin(&self) {
+        self.shared.begun.notify_one();
     }
 
     /// Says what this side sends or receives; the offer or the answer follows.

@@ -81,17 +81,19 @@ pub fn offer(wish: &Wish) -> Vec<StreamConfig> {
 
 /// Payload types must differ between bundled m-lines (RFC 8843 section 9.1).
 fn with_free_payload_types(mut codec: Codec, taken: &mut Vec<u8>) -> Codec {
-    let mut free = |wanted: u8| {
-        let pt = Some(wanted)
-            .filter(|pt| !taken.contains(pt))
-            .or_else(|| (96..=127).find(|pt| !taken.contains(pt)))
-            .unwrap_or(wanted);
-        taken.push(pt);
-        pt
-    };
-    codec.payload_type = free(codec.payload_type);
-    codec.rtx_payload_type = codec.rtx_payload_type.map(free);
+    codec.payload_type = take_free(codec.payload_type, taken);
+    codec.rtx_payload_type = codec.rtx_payload_type.map(|pt| take_free(pt, taken));
     codec
+}
+
+fn take_free(wanted: u8, taken: &mut Vec<u8>) -> u8 {
+    let free = |pt: &u8| !taken.contains(pt);
+    let pt = Some(wanted)
+        .filter(free)
+        .or_else(|| (96..=127).find(free))
+        .unwrap_or(wanted);
+    taken.push(pt);
+    pt
 }
 
 /// Works out our answer to `offer`.
@@ -112,8 +114,9 @@ pub fn answer(wish: &Wish, offer: &Remote) -> Result<Plan, CallError> {
     for (stream, (line, kind)) in offer.audio_video().enumerate() {
         let chosen = match wish {
             Wish::Send(_) => take_fitting(&mut unused, line),
-            Wish::Receive { codecs, ordered } => choose_received(codecs, *ordered, line)
-                .map(|codec| (plan.agreed.len(), codec)),
+            Wish::Receive { codecs, ordered } => {
+                choose_received(codecs, *ordered, line).map(|codec| (plan.agreed.len(), codec))
+            }
         };
         let direction = match (wish, &chosen) {
             (_, None) => Direction::Inactive,
@@ -161,7 +164,10 @@ pub fn read_answer(
 ) -> Result<Vec<AgreedStream>, CallError> {
     let lines: Vec<_> = answer.audio_video().collect();
     let same_kinds = lines.len() == offered.len()
-        && lines.iter().zip(offered).all(|((_, kind), o)| *kind == o.kind);
+        && lines
+            .iter()
+            .zip(offered)
+            .all(|((_, kind), o)| *kind == o.kind);
     if !same_kinds {
         return Err(CallError::BadDescription {
             kind: "answer",
@@ -174,11 +180,16 @@ pub fn read_answer(
     for (stream, ((line, _), offered)) in lines.iter().zip(offered).enumerate() {
         let sending = offered.direction == Direction::SendOnly;
         let flows = !line.rejected
-            && if sending { line.direction.receives } else { line.direction.sends };
+            && if sending {
+                line.direction.receives
+            } else {
+                line.direction.sends
+            };
         let codec = line.codecs.iter().find(|codec| {
-            offered.codecs.iter().any(|o| {
-                o.same_encoding(codec) && (!sending || o.send_fit(codec).is_some())
-            })
+            offered
+                .codecs
+                .iter()
+                .any(|o| o.same_encoding(codec) && (!sending || o.send_fit(codec).is_some()))
         });
         if let (true, Some(codec)) = (flows, codec) {
             agreed.push(AgreedStream {
@@ -250,7 +261,9 @@ fn idle_codec(line: &MediaLine) -> Vec<Codec> {
 /// The remote's codec with only the feedback that we have too.
 fn with_our_feedback(codec: &Codec) -> Codec {
     let mut codec = codec.clone();
-    let ours = supported(&codec.name).map(|row| row.feedback).unwrap_or_default();
+    let ours = supported(&codec.name)
+        .map(|row| row.feedback)
+        .unwrap_or_default();
     codec.feedback.retain(|f| ours.contains(&f.as_str()));
     codec.feedback.dedup();
     codec

@@ -64,7 +64,7 @@ impl RtcpTap {
             } else if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
                 if let Some(stream) = self.shared.outbound.stream_of(request.media_ssrc) {
                     self.shared.count(stream, |stats| stats.pli_count += 1);
-                    self.shared.events.send(PeerEvent::KeyFrameRequest(stream));
+                    self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
                 }
             } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
                 self.intra_request(request);
@@ -167,7 +167,7 @@ impl RtcpTap {
                 continue;
             }
             self.shared.count(stream, |stats| stats.fir_count += 1);
-            self.shared.events.send(PeerEvent::KeyFrameRequest(stream));
+            self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
         }
     }
 
@@ -184,7 +184,7 @@ impl RtcpTap {
         if seen.all(|ssrc| self.gone.contains(ssrc))
             && !self.shared.remote_left.swap(true, Ordering::AcqRel)
         {
-            self.shared.events.send(PeerEvent::RemoteClosed);
+            self.shared.events.tell(PeerEvent::RemoteClosed);
         }
     }
 }

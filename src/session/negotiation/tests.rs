@@ -82,7 +82,10 @@ fn what_the_remote_does_not_take_is_told() {
     assert_eq!(plan.left_out[0].0, 1);
     let error = answer(&Wish::Send(vec![h264("64001f")]), &offer).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("H264 high (64001f)") && text.contains("VP8"), "{text}");
+    assert!(
+        text.contains("H264 high (64001f)") && text.contains("VP8"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -116,8 +116,9 @@ impl PasteMode {
         }
         let mut ours = before.clone();
         ours.local_modes.remove(LocalModes::ICANON);
+        // infallible: the index type has a place for each of its values.
         ours.special_codes[SpecialCodeIndex::VMIN] = 1;
-        ours.special_codes[SpecialCodeIndex::VTIME] = 0;
+        ours.special_codes[SpecialCodeIndex::VTIME] = 0; // infallible: see above.
         let mut guard = match Guard::start(&self.terminal) {
             Ok(guard) => Some(guard),
             Err(error) => {
@@ -182,6 +183,7 @@ fn same(a: &Termios, b: &Termios) -> bool {
         && a.local_modes == b.local_modes
         && codes
             .into_iter()
+            // infallible: the index type has a place for each of its values.
             .all(|code| a.special_codes[code] == b.special_codes[code])
 }
 
