@@ -1,0 +1,13 @@
+#!/bin/sh
+# SPDX-License-Identifier: MPL-2.0
+# Process and interop tests: gst-launch-1.0 with the built plugin, and aiortc. `run.sh -h` shows the options.
+# RSWEBRTC_LONG=1 also runs the long ones.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+python=$root/.venv-tests/bin/python
+if [ ! -x "$python" ]; then
+    echo "no $python: run 'scripts/setup.sh --tests' first" >&2
+    exit 1
+fi
+exec "$python" -B "$here/runner.py" "$@"
