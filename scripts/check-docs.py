@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MPL-2.0
+"""Checks that README.md, the plugin (as gst-inspect-1.0 shows it) and the names that users rely on agree.
+
+    check-docs.py [libgstwebrtcrs.so]  by default the newest of target/release and target/debug
+    check-docs.py --self-test          shows that a difference is found
+
+In README.md, each element has a heading that ends in its name and below it a table
+`| property | type | default | … |`. Types are written as in TYPES below; a default is in backquotes, or – for none.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# What pipelines rely on; more is welcome.
+CONTRACT = {
+    "rswebrtcsink": {
+        "klass": "Sink/Network/WebRTC",
+        "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "sync"},
+        "pads": {"SINK template: 'video_%u'", "SINK template: 'audio_%u'"},
+        "caps": {"video/x-vp8", "video/x-h264", "audio/x-opus", "application/x-rtp"},
+    },
+    "rswebrtcsrc": {
+        "klass": "Source/Network/WebRTC",
+        "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "latency"},
+        "pads": {"SRC template: 'video_%u'", "SRC template: 'audio_%u'"},
+        "caps": {"video/x-vp8", "video/x-h264", "audio/x-opus", "application/x-rtp"},
+    },
+}
+DEFAULTS = {"signaller": "stdio", "role": "auto", "latency": "200", "sync": "true"}
+
+# Those of GObject, GstObject, GstElement and GstBin are not ours to describe.
+INHERITED = {"name", "parent", "async-handling", "message-forward"}
+
+# README's word: what gst-inspect-1.0 says.
+TYPES = {
+    "boolean": r"Boolean",
+    "string": r"String",
+    "enum": r"Enum ",
+    "flags": r"Flags ",
+    "integer": r"(Unsigned )?Integer(64)?\b",
+    "number": r"(Float|Double)\b",
+    "array of string": r"(GstValueArray|Boxed pointer of type \"GStrv\"|.*GstValueArray)",
+    "structure": r"Boxed pointer of type \"GstStructure\"",
+    "object": r"Object of type",
+}
+NONE = {"", "–", "-", "none"}
+
+
+def inspect(library, element, registry):
+    """What gst-inspect-1.0 says about an element of this very file."""
+    env = {**os.environ, "GST_PLUGIN_PATH": str(library.parent), "GST_REGISTRY": registry, "LC_ALL": "C.UTF-8", "GST_DEBUG_NO_COLOR": "1"}
+    done = subprocess.run(["gst-inspect-1.0", "--no-colors", element], env=env, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"check-docs: gst-inspect-1.0 finds no {element} in {library}\n{done.stdout}{done.stderr}")
+    shown = re.search(r"^\s*Filename\s+(.+)$", done.stdout, re.M)
+    if shown and pathlib.Path(shown[1]).resolve() != library.resolve():
+        sys.exit(f"check-docs: {element} came from {shown[1]}, not from {library}")
+    return done.stdout
+
+
+def properties(text):
+    """name → (type as gst-inspect has it, default, flags) of the element's own properties."""
+    section = re.search(r"^Element Properties:\s*\n(.*?)(?=^\S|\Z)", text, re.M | re.S)
+    found = {}
+    if not section:
+        return found
+    # A property starts at two blanks, what belongs to it is indented further.
+    for name, body in re.findall(r"^  ([a-z][\w-]*) *: (.*?)(?=^  [a-z][\w-]* *: |\Z)", section[1], re.M | re.S):
+        if name in INHERITED:
+            continue
+        lines = [line.strip() for line in body.splitlines()]
+        flags = next((line.partition(":")[2].strip() for line in lines if line.startswith("flags:")), "")
+        kind = next((line for line in lines[1:] if line and not line.startswith(("flags:", "Default:"))), "")
+        quoted = re.search(r'Default: (?:-?\d+, )?"([^"]*)"', kind)
+        plain = re.search(r"Default: *(\S*)", kind)
+        default = quoted[1] if quoted else plain[1] if plain else ""
+        found[name] = (kind, "" if default in ("null", "NULL", "(null)") else default, flags)
+    return found
+
+
+def tables(readme):
+    """element → {property: (type, default)} of README's tables."""
+    found, element, inside = {}, None, False
+    for line in readme.splitlines():
+        if line.startswith("#"):
+            words = line.replace("`", "").split()
+            element, inside = (words[-1] if words[-1] in CONTRACT else None), False
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] if line.startswith("|") else []
+        if element and cells[:3] == ["property", "type", "default"]:
+            inside = True
+            found[element] = {}
+        elif not cells:
+            inside = False
+        elif inside and not set("".join(cells)) <= set("-: "):
+            found[element][cells[0].strip("`")] = (cells[1], cells[2].strip("`"))
+    return found
+
+
+def compare(element, text, table):
+    """Sentences about every difference."""
+    contract = CONTRACT[element]
+    real = properties(text)
+    for what in ("pads", "caps"):
+        for name in sorted(contract[what]):
+            if name not in text:
+                yield f"{element} has no {name}"
+    if not re.search(rf"^\s*Klass\s+{re.escape(contract['klass'])}\s*$", text, re.M):
+        yield f"{element} is not of klass {contract['klass']}"
+    for name in sorted(contract["properties"] - set(real)):
+        yield f"{element} has no property {name}"
+    for name, default in DEFAULTS.items():
+        if name in real and real[name][1] != default:
+            yield f"{element}: {name} is {real[name][1] or 'nothing'} by default, and users rely on {default}"
+    if table is None:
+        yield f"README.md has no table of properties under a heading that ends in {element}"
+        return
+    for name in sorted(set(real) - set(table)):
+        yield f"{element}: README.md does not list {name}"
+    for name in sorted(set(table) - set(real)):
+        yield f"{element}: README.md lists {name}, which the element does not have"
+    for name in sorted(set(table) & set(real)):
+        (word, default), (kind, real_default, _) = table[name], real[name]
+        word = word.partition(",")[0].strip()
+        if word not in TYPES:
+            yield f"{element}: README.md says {name} is of type '{word}'; the words are {', '.join(TYPES)}"
+        elif not re.match(TYPES[word], kind):
+            yield f"{element}: README.md says {name} is of type {word}; it is {kind}"
+        if word not in ("structure", "array of string", "object") and (default if default not in NONE else "") != real_default:
+            yield f"{element}: README.md says {name} is {default} by default; it is {real_default or 'nothing'}"
+
+
+def newest_library():
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    found = [path for path in (target / profile / "libgstwebrtcrs.so" for profile in ("release", "debug")) if path.exists()]
+    if not found:
+        sys.exit(f"check-docs: no libgstwebrtcrs.so in {target}: build first")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+INSPECTED = '''Factory Details:
+  Klass                    Source/Network/WebRTC
+
+Pad Templates:
+  SRC template: 'audio_%u'
+    Capabilities: audio/x-opus application/x-rtp
+  SRC template: 'video_%u'
+    Capabilities: video/x-vp8 video/x-h264
+
+Element Properties:
+
+  async-handling      : The bin will handle Asynchronous state changes
+                        flags: readable, writable
+                        Boolean. Default: false
+
+  ice-addresses       : Addresses: which
+                        flags: readable, writable
+                        String. Default: null
+
+  latency             : Jitter buffer (ms)
+                        flags: readable, writable, changeable in NULL, READY, PAUSED or PLAYING state
+                        Unsigned Integer. Range: 0 - 4294967295 Default: 200
+
+  location            : Directory
+                        flags: readable, writable
+                        String. Default: null
+
+  role                : Role
+                        flags: readable, writable
+                        Enum "GstRsWebRtcRole" Default: 0, "auto"
+                           (0): auto             - As the signaller has it
+                           (1): offer            - Offer
+
+  signaller           : Signaller
+                        flags: readable, writable
+                        Enum "GstRsWebRtcSignaller" Default: 0, "stdio"
+                           (0): stdio            - Copy and paste
+
+  stats               : Statistics
+                        flags: readable
+                        Boxed pointer of type "GstStructure"
+
+  stun-server         : One server
+                        flags: readable, writable
+                        String. Default: null
+
+  turn-servers        : Servers
+                        flags: readable, writable
+                        Default: "<  >"
+                        GstValueArray of GValues of type "gchararray"
+
+Element Signals:
+  "x" :  void user_function (GstElement* object)
+'''
+DESCRIBED = '''
+### Properties of `rswebrtcsrc`
+
+| property | type | default | meaning |
+|---|---|---|---|
+| `ice-addresses` | string | – | a |
+| `latency` | integer, ms | `200` | b |
+| `location` | string | – | c |
+| `role` | enum | `auto` | `auto`, `offer` |
+| `signaller` | enum | `stdio` | d |
+| `stats` | structure | read-only | e |
+| `stun-server` | string | – | f |
+| `turn-servers` | array of string | – | g |
+'''
+
+
+def self_test():
+    """Agreement is silent, and each change of one side is found."""
+    changes = [
+        (lambda inspected, described: (inspected, described), None),
+        (lambda inspected, described: (inspected.replace("Default: 200", "Default: 100"), described), "users rely on 200"),
+        (lambda inspected, described: (inspected, described.replace("`200`", "`50`")), "latency is 50 by default"),
+        (lambda inspected, described: (inspected, described.replace("| `location` | string", "| `location` | boolean")), "it is String"),
+        (lambda inspected, described: (inspected, described.replace("| `role` | enum | `auto` | `auto`, `offer` |\n", "")), "does not list role"),
+        (lambda inspected, described: (inspected, described + "| `bitrate` | integer | `1` | h |\n"), "lists bitrate"),
+        (lambda inspected, described: (inspected.replace("video_%u", "src_%u"), described), "has no SRC template: 'video_%u'"),
+        (lambda inspected, described: (inspected.replace("Source/Net", "Src/Net"), described), "klass"),
+        (lambda inspected, described: (inspected.replace("  stun-server  ", "  stun  "), described), "has no property stun-server"),
+        (lambda inspected, described: (inspected, "nothing"), "no table"),
+    ]
+    failures = []
+    for change, expected in changes:
+        inspected, described = change(INSPECTED, DESCRIBED)
+        found = list(compare("rswebrtcsrc", inspected, tables(described).get("rswebrtcsrc")))
+        if bool(found) != bool(expected) or expected and not any(expected in text for text in found):
+            failures.append(f"expected {expected!r}, got {found}")
+    for failure in failures:
+        print(f"check-docs: self-test: {failure}")
+    print(f"check-docs: self-test: {len(changes) - len(failures)} of {len(changes)} pass")
+    return bool(failures)
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    library = pathlib.Path(sys.argv[1]) if sys.argv[1:] else newest_library()
+    described = tables((ROOT / "README.md").read_text(encoding="utf-8"))
+    errors = []
+    with tempfile.TemporaryDirectory() as folder:
+        for element in CONTRACT:
+            text = inspect(library.resolve(), element, os.path.join(folder, "registry.bin"))
+            errors += compare(element, text, described.get(element))
+    for error in errors:
+        print(f"error: {error}")
+    print(f"check-docs: {library}: {len(errors)} errors")
+    return bool(errors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MPL-2.0
+"""Tests the examples: each has a header, each pipeline parses, and those that need no camera or screen run.
+
+    examples.py            everything
+    examples.py --parse    only what runs no pipeline
+
+Pipelines of README.md are parsed too. Elements for hardware that this machine does not have are named and replaced by
+a software encoder for the parsing. Needs the plugin in RSWEBRTC_PLUGIN_DIR or target/release.
+"""
+
+import ctypes
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "gst-launch-examples"
+HARDWARE = {"nvh264enc", "vah264enc", "qsvh264enc", "v4l2h264enc"}
+# Other ways to call a script, besides without arguments: environment, arguments.
+VARIANTS = {
+    "receive-to-screen.sh": [({"AUDIO": "1"}, [])],
+    "receive-to-mp4.sh": [({"AUDIO": "1"}, ["other.mp4"])],
+    "receive-to-webm.sh": [({"AUDIO": "1"}, [])],
+    "receive-to-mkv.sh": [({"AUDIO": "1"}, [])],
+    "stdio-receive.sh": [({"AUDIO": "no"}, [])],
+    "send-webcam-x264.sh": [({"SOURCE": "test"}, []), ({"MJPEG": "1", "WIDTH": "1280", "HEIGHT": "720"}, [])],
+    "talk-to-aiortc.sh": [({}, ["receive"]), ({"ROLE": "answer"}, ["send"]), ({"CODEC": "VP8", "ROLE": "offer"}, ["receive"])],
+}
+PYTHON = ROOT / ".venv-tests" / "bin" / "python"
+
+
+class Failure(Exception):
+    """A check failed; the text says how."""
+
+
+class Parser:
+    """GStreamer's own parser of pipeline descriptions, in this process."""
+
+    NO_SUCH_ELEMENT = 1
+
+    class Error(ctypes.Structure):
+        _fields_ = [("domain", ctypes.c_uint32), ("code", ctypes.c_int), ("message", ctypes.c_char_p)]
+
+    def __init__(self):
+        self.gst = ctypes.CDLL("libgstreamer-1.0.so.0")
+        self.gst.gst_parse_launchv_full.restype = ctypes.c_void_p
+        self.gst.gst_parse_launchv_full.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+        self.gst.gst_object_unref.argtypes = [ctypes.c_void_p]
+        self.gst.gst_element_factory_find.restype = ctypes.c_void_p
+        self.gst.gst_init(None, None)
+
+    def has(self, element):
+        """Whether there is an element of that name."""
+        factory = self.gst.gst_element_factory_find(element.encode())
+        if factory:
+            self.gst.gst_object_unref(factory)
+        return bool(factory)
+
+    def parse(self, words):
+        """Raises Failure with GStreamer's words unless the pipeline parses, every link of it."""
+        argv = (ctypes.c_char_p * (len(words) + 1))(*[word.encode() for word in words], None)
+        error = ctypes.POINTER(self.Error)()
+        fatal_errors = 1
+        pipeline = self.gst.gst_parse_launchv_full(argv, None, fatal_errors, ctypes.byref(error))
+        if error:
+            raise Failure(f"{error.contents.message.decode()}: {shlex.join(words)}")
+        self.gst.gst_object_unref(pipeline)
+
+
+def scripts():
+    """The examples, by name."""
+    return sorted(path for path in EXAMPLES.glob("*.sh") if path.name != "env.sh")
+
+
+def printed(path, environment, words):
+    """The pipelines that a script prints, each as a list of words."""
+    env = {name: value for name, value in os.environ.items() if name not in ("AUDIO", "SOURCE", "MJPEG", "ROLE", "CODEC")}
+    done = subprocess.run(["bash", path, "--print", *words], env={**env, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+    if done.returncode:
+        raise Failure(f"--print ends with {done.returncode}: {done.stderr}")
+    lines = done.stdout.splitlines()
+    if not lines or not all(line.startswith("gst-launch-1.0 ") for line in lines):
+        raise Failure(f"--print writes something else than gst-launch-1.0 lines: {done.stdout}")
+    return [shlex.split(line)[1:] for line in lines]
+
+
+def check_header(path):
+    """What a reader finds at the top of a script."""
+    text = path.read_text(encoding="utf-8")
+    subprocess.run(["bash", "-n", path], check=True)
+    head = re.match(r"#!/usr/bin/env bash\n(?:#.*\n)+", text)
+    for wanted in ("SPDX-License-Identifier: MPL-2.0", "In the other terminal", "Expect:", "Needs:"):
+        if not head or wanted not in head[0]:
+            raise Failure(f"no '{wanted}' in the header")
+    if not os.access(path, os.X_OK):
+        raise Failure("not executable")
+    shown = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=30)
+    if shown.returncode or "Expect:" not in shown.stdout or "SPDX" in shown.stdout:
+        raise Failure(f"--help shows {shown.stdout!r}")
+
+
+def check_pipeline(parser, words):
+    """Parses a pipeline; returns the hardware elements that are not here."""
+    words = [word for word in words if not re.fullmatch(r"-[qev]+", word)]
+    missing = [word for word in words if word in HARDWARE and not parser.has(word)]
+    for name in missing:
+        at = words.index(name)
+        end = words.index("!", at)
+        words[at:end] = ["x264enc"]
+    # The level of the Raspberry Pi's encoder is nothing for x264enc, and links are checked.
+    parser.parse([re.sub(r",level=\(string\)4", "", word) if missing else word for word in words])
+    return missing
+
+
+def readme_pipelines():
+    """gst-launch-1.0 lines in README.md's code blocks, lines that go on joined."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```[a-z]*\n(.*?)^```", text, re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            if re.match(r"\s*(?:\w+=\S+ +)*gst-launch-1\.0 ", line):
+                yield shlex.split(line.partition("gst-launch-1.0 ")[2])
+
+
+def run_script(folder, name, *words, status=0, expect=(), limit=90, environment=()):
+    """Runs an example; what it says must hold all of `expect`."""
+    done = subprocess.run(["timeout", "--kill-after=5", str(limit), EXAMPLES / name, *words], cwd=folder, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, env={**os.environ, **dict(environment)})
+    said = done.stdout + done.stderr
+    if (done.returncode == 0) != (status == 0) or any(not re.search(text, said) for text in expect):
+        raise Failure(f"{name} {shlex.join(map(str, words))}: exit status {done.returncode}; expected {status} and {expect}\n{said}")
+
+
+def make_film(path, *description):
+    subprocess.run(["gst-launch-1.0", "-q", *shlex.split(" ".join(description)), "!", "filesink", f"location={path}"], check=True, stdin=subprocess.DEVNULL)
+
+
+PICTURE = "videotestsrc num-buffers=90 pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1 !"
+SOUND = "audiotestsrc num-buffers=150 samplesperbuffer=960 ! audio/x-raw,rate=48000 !"
+
+
+def loopback_tests(folder):
+    """(name, function) of the examples that run here without a camera, a screen or a person."""
+    vp8, aac, vp9, silent = (folder / name for name in ("vp8.webm", "aac.mkv", "vp9.mkv", "silent.mp4"))
+    moved = r"video frames: (\d+) sent, \1 arrived"
+    same = "all the same when decoded"
+
+    def sample():
+        run_script(folder, "file-transfer.sh", "--verify", expect=[moved, same, "audio frames"])
+
+    def vp8_film():
+        if not vp8.exists():
+            make_film(vp8, PICTURE, "vp8enc deadline=1 keyframe-max-dist=300 ! m.", SOUND, "opusenc ! m.", "webmmux name=m")
+        return vp8
+
+    def webm():
+        run_script(folder, "file-transfer.sh", "--verify", vp8_film(), folder / "out.webm", expect=[moved, same])
+
+    def transcoded_sound():
+        make_film(aac, PICTURE, "x264enc bframes=0 ! h264parse ! m.", SOUND, "audioconvert ! avenc_aac ! aacparse ! m.", "matroskamux name=m")
+        run_script(folder, "file-transfer.sh", "--verify", aac, folder / "out.mkv", expect=[moved, same, "in aac sent"])
+
+    def no_sound():
+        make_film(silent, PICTURE, "x264enc bframes=2 ! h264parse ! mp4mux")
+        run_script(folder, "file-transfer.sh", "--verify", silent, expect=[moved, same, "B-frames", "received.mp4"])
+
+    def refusals():
+        make_film(vp9, PICTURE, "vp9enc deadline=1 cpu-used=8 ! matroskamux")
+        run_script(folder, "file-transfer.sh", vp9, status=1, expect=["vp9, and H264 or VP8 is needed: ffmpeg"])
+        run_script(folder, "file-transfer.sh", folder / "nothing.mp4", status=1, expect=["cannot read"])
+        run_script(folder, "file-transfer.sh", vp8_film(), folder / "out.mp4", status=1, expect=["mp4 cannot hold vp8"])
+        run_script(folder, "file-transfer.sh", vp8, vp8, status=1, expect=["is the input"])
+        run_script(folder, "talk-to-aiortc.sh", "sideways", status=1, expect=["say send or receive"])
+
+    def aiortc(*words, **environment):
+        def run():
+            run_script(folder, "talk-to-aiortc.sh", *words, expect=[r"video frames: \d+ in the film, [1-9]\d+ recorded"], environment=environment.items())
+        return run
+
+    yield "run file-transfer.sh", sample
+    yield "run file-transfer.sh vp8.webm", webm
+    yield "run file-transfer.sh aac.mkv", transcoded_sound
+    yield "run file-transfer.sh silent.mp4", no_sound
+    yield "refusals", refusals
+    yield "run stdio-send.sh and stdio-receive.sh", lambda: stdio_pair(folder)
+    for sender, receiver, environment, codecs in (
+        ("send-test-x264.sh", "receive-to-mp4.sh", {"AUDIO": "1"}, {"h264", "opus"}),
+        ("send-test-openh264.sh", "receive-to-mp4.sh", {}, {"h264"}),
+        ("send-test-vp8.sh", "receive-to-webm.sh", {"AUDIO": "1"}, {"vp8", "opus"}),
+        ("send-test-vp8.sh", "receive-to-mkv.sh", {}, {"vp8"}),
+        ("send-test-x264.sh", "receive-to-mkv.sh", {}, {"h264"}),
+    ):
+        yield f"run {sender} and {receiver}", lambda pair=(sender, receiver, environment, codecs): live_pair(folder, *pair)
+    if PYTHON.exists():
+        yield "run talk-to-aiortc.sh send", aiortc("send")
+        yield "run talk-to-aiortc.sh receive", aiortc("receive")
+
+
+def joined(folder, sender, receiver):
+    """Starts two examples, (name, words, environment), the output of each being the input of the other."""
+    to_receiver, to_sender = os.pipe(), os.pipe()
+    ends = []
+    try:
+        for (name, words, environment), reading, writing in ((sender, to_sender[0], to_receiver[1]), (receiver, to_receiver[0], to_sender[1])):
+            log = open(folder / f"{name}.log", "w+", encoding="utf-8")
+            # The scripts become gst-launch-1.0, so a signal to the process reaches it, and once.
+            process = subprocess.Popen([EXAMPLES / name, *words], cwd=folder, stdin=reading, stdout=writing, stderr=log,
+                                       env={**os.environ, **environment})
+            ends.append((name, log, process))
+    finally:
+        for end in (*to_receiver, *to_sender):
+            os.close(end)
+    return ends
+
+
+def outcome(ends):
+    """The exit statuses, and what the two said on standard error. They have a minute to end."""
+    statuses, said = [], ""
+    deadline = time.monotonic() + 60
+    for name, log, process in ends:
+        try:
+            process.wait(max(1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            said += f"{name} does not end\n"
+            process.kill()
+        statuses.append(process.wait())
+        log.seek(0)
+        said += f"{name}: {log.read()}\n"
+        log.close()
+    return statuses, said
+
+
+def streams(film):
+    """Codec and number of frames of each stream."""
+    shown = subprocess.run(["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=codec_name,nb_read_packets", "-of", "csv=p=0", film],
+                           capture_output=True, text=True).stdout
+    return {codec: int(count) for codec, count in (line.split(",")[:2] for line in shown.split())}
+
+
+def stdio_pair(folder):
+    """The two scripts of the quick start."""
+    recording = folder / "stdio.mp4"
+    statuses, said = outcome(joined(folder, ("stdio-send.sh", [], {}), ("stdio-receive.sh", [recording], {})))
+    if any(statuses) or streams(recording).get("h264") != 240:
+        raise Failure(f"exit statuses {statuses}, recorded {streams(recording)} of 240 frames\n{said}")
+
+
+def live_pair(folder, sender, receiver, environment, codecs):
+    """A live sender, and a receiver that is stopped by Ctrl-C once it has recorded a while."""
+    recording = folder / f"{sender}.{receiver.rpartition('-')[2].removesuffix('.sh')}"
+    ends = joined(folder, (sender, [], {}), (receiver, [recording], environment))
+    deadline = time.monotonic() + 30
+    while not (recording.exists() and recording.stat().st_size > 200_000) and time.monotonic() < deadline and all(end[2].poll() is None for end in ends):
+        time.sleep(0.1)
+    ends[1][2].send_signal(signal.SIGINT)
+    statuses, said = outcome(ends)
+    found = streams(recording)
+    if set(found) != codecs or min(found.values()) < 15:
+        raise Failure(f"exit statuses {statuses}, recorded {found}, expected {codecs}\n{said}")
+
+
+def parse_tests(parser):
+    """(name, function) of the tests that run no pipeline."""
+    def parse(path, environment, words):
+        def run():
+            missing = [name for pipeline in printed(path, environment, words) for name in check_pipeline(parser, pipeline)]
+            return f"without {', '.join(missing)}, not on this machine" if missing else None
+        return run
+
+    for path in scripts():
+        yield f"header {path.name}", lambda path=path: check_header(path)
+        for environment, words in [({}, []), *VARIANTS.get(path.name, [])]:
+            called = " ".join([*(f"{name}={value}" for name, value in environment.items()), path.name, *words])
+            yield f"parse {called}", parse(path, environment, words)
+    for number, pipeline in enumerate(readme_pipelines(), 1):
+        yield f"parse pipeline {number} of README.md", lambda pipeline=pipeline: check_pipeline(parser, pipeline) and None
+
+
+def main():
+    if sys.argv[1:] not in ([], ["--parse"]):
+        print(__doc__)
+        return 2
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    plugin_dir = pathlib.Path(os.environ.get("RSWEBRTC_PLUGIN_DIR") or target / "release").resolve()
+    if not (plugin_dir / "libgstwebrtcrs.so").exists():
+        print(f"examples: no libgstwebrtcrs.so in {plugin_dir}: cargo build --release --locked")
+        return 1
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(GST_PLUGIN_PATH=str(plugin_dir), RSWEBRTC_PLUGIN_DIR=str(plugin_dir), GST_REGISTRY=os.path.join(folder, "registry.bin"))
+        tests = list(parse_tests(Parser()))
+        if not sys.argv[1:]:
+            tests += loopback_tests(pathlib.Path(folder))
+        for name, test in tests:
+            began = time.monotonic()
+            try:
+                note = test()
+            except (Failure, subprocess.SubprocessError, OSError) as error:
+                failed += 1
+                print(f"FAIL {name}\n     " + str(error).strip().replace("\n", "\n     "), flush=True)
+            else:
+                passed += 1
+                print(f"ok   {name} {time.monotonic() - began:.1f} s{f' ({note})' if note else ''}", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
