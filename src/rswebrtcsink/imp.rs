@@ -151,6 +151,16 @@ impl ElementImpl for RsWebRtcSink {
         let weak = self.obj().downgrade();
         let ghost = gst::GhostPad::builder_from_template(template)
             .name(name)
+            .query_function(|pad, parent, query| {
+                // Everything that the template allows comes to the caps event, which can say what
+                // is wrong; a refusal here would be a bare "not negotiated".
+                if let gst::QueryViewMut::AcceptCaps(query) = query.view_mut() {
+                    let allowed = pad.pad_template_caps();
+                    query.set_result(allowed.can_intersect(query.caps()));
+                    return true;
+                }
+                gst::Pad::query_default(pad, parent, query)
+            })
             .event_function(move |pad, parent, event| {
                 if let (gst::EventView::Caps(caps), Some(sink)) = (event.view(), weak.upgrade())
                     && !sink.imp().caps_came(pad, caps.caps())

@@ -35,8 +35,12 @@ impl Running {
     /// Parses `description` without playing it.
     pub fn parse(description: &str) -> Self {
         init();
-        let pipeline = gst::parse::launch(description).unwrap();
-        Self(pipeline.downcast::<gst::Pipeline>().unwrap())
+        let parsed = gst::parse::launch(description).unwrap();
+        Self(parsed.downcast().unwrap_or_else(|single| {
+            let pipeline = gst::Pipeline::new();
+            pipeline.add(&single).unwrap();
+            pipeline
+        }))
     }
 
     /// Parses and plays `description`.
