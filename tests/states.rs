@@ -126,6 +126,19 @@ fn eos_of_a_receiver_before_any_call_is_an_error_that_says_so() {
 }
 
 #[test]
+fn eos_of_a_sender_that_waits_for_a_peer_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let sender = Running::play(&format!(
+        "{STORED} ! rswebrtcsink {}",
+        meet(directory.path())
+    ));
+    let offer = directory.path().join("offer.json");
+    eventually("an offer is there", || offer.exists());
+    sender.0.send_event(gst::event::Eos::new());
+    sender.wait_eos();
+}
+
+#[test]
 fn a_sender_with_nothing_linked_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let sender = Running::play(&format!("rswebrtcsink {}", meet(directory.path())));

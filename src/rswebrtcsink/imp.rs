@@ -78,7 +78,10 @@ impl ObjectImpl for RsWebRtcSink {
         self.parent_constructed();
         self.obj()
             .set_suppressed_flags(gst::ElementFlags::SOURCE | gst::ElementFlags::SINK);
-        self.obj().set_element_flags(gst::ElementFlags::SINK);
+        // A source too, so that an EOS that is sent to the pipeline (Ctrl-C with gst-launch -e)
+        // comes here as well: a stream that waits for its peer could not carry it.
+        self.obj()
+            .set_element_flags(gst::ElementFlags::SINK | gst::ElementFlags::SOURCE);
     }
 }
 
@@ -208,6 +211,20 @@ impl ElementImpl for RsWebRtcSink {
             self.with_call(|call| call.release_track(track));
         }
         let _ = self.obj().remove_pad(ghost);
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        let call = lock(&self.call).clone();
+        match call {
+            Some(call) if event.type_() == gst::EventType::Eos => {
+                if !call.gate.is_open() && call.gate.closed().is_none() {
+                    gst::info!(CAT, imp = self, "asked to end before a peer came");
+                    call.gate.close(Closed::Ended);
+                }
+                true
+            }
+            _ => self.parent_send_event(event),
+        }
     }
 
     fn change_state(

@@ -60,10 +60,11 @@ enum Seen {
 impl State {
     fn see(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
         let Some(pts) = buffer.pts().filter(|_| self.counted == 0) else {
-            // A gap in a stream that has times is left to the payloader.
-            return match self.highest {
-                Some(_) => Seen::Fine,
-                None => self.count(buffer, rate()),
+            // h264parse gives the first frame of a bare stream a time, and no other. A gap later
+            // is left to the payloader.
+            return match self.seen {
+                0 | 1 => self.count(buffer, rate()),
+                _ => Seen::Fine,
             };
         };
         if self.told_reordered || self.seen > REORDER_WINDOW {
@@ -90,9 +91,13 @@ impl State {
                 .mul_div_floor(n.saturating_mul(u64::from(denom)), u64::from(numer))
         };
         // The first frame is number 1, so that 0 says that nothing was counted.
-        let number = self.counted.max(1);
-        let start = at(number - 1).unwrap_or(gst::ClockTime::ZERO);
-        let end = at(number).unwrap_or(start);
+        let number = match self.counted {
+            0 => u64::from(self.seen) + 1,
+            counted => counted,
+        };
+        let base = self.highest.unwrap_or(gst::ClockTime::ZERO);
+        let start = base + at(number - 1).unwrap_or(gst::ClockTime::ZERO);
+        let end = base + at(number).unwrap_or(gst::ClockTime::ZERO);
         self.counted = number + 1;
         let buffer = buffer.make_mut();
         buffer.set_pts(start);
@@ -181,6 +186,31 @@ mod tests {
             fourth.duration(),
             Some(gst::ClockTime::from_nseconds(33_333_333))
         );
+    }
+
+    #[test]
+    fn a_time_on_the_first_frame_alone_is_where_counting_starts() {
+        gst::init().unwrap();
+        let mut state = State::default();
+        assert_eq!(state.see(&mut frame(Some(1000)), at(10, 1)), Seen::Fine);
+        let mut next = [frame(None), frame(None)];
+        next.iter_mut().for_each(|f| {
+            state.see(f, at(10, 1));
+        });
+        let times = next.map(|f| f.pts().unwrap().mseconds());
+        assert_eq!(times, [1100, 1200]);
+    }
+
+    #[test]
+    fn a_gap_in_a_stream_with_times_is_left_alone() {
+        gst::init().unwrap();
+        let mut state = State::default();
+        for ms in [0, 33] {
+            assert_eq!(state.see(&mut frame(Some(ms)), at(30, 1)), Seen::Fine);
+        }
+        let mut gap = frame(None);
+        assert_eq!(state.see(&mut gap, at(30, 1)), Seen::Fine);
+        assert_eq!(gap.pts(), None);
     }
 
     #[test]

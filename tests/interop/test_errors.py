@@ -182,7 +182,7 @@ class Descriptions(ErrorTest):
         receivers[0].write(as_line(""))
         receivers[1].write(b'{"type": "offer"}\n')
         for receiver in receivers:
-            gst.wait_until(lambda: re.search(r"(ERROR|WARNING): from element.*(sdp|offer)", receiver.stderr() + receiver.out.text()), 10, "a word about it")
+            gst.wait_until(lambda: re.search(r"(ERROR: from element|note:).*(sdp|offer)", receiver.stderr() + receiver.out.text()), 10, "a word about it")
 
     def wrong_fingerprint(self, in_kind):
         sender, receiver = self.sender(), self.receiver()
