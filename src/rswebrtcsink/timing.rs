@@ -122,8 +122,8 @@ fn tell(element: &gst::Element, name: &str, seen: &Seen) {
             element,
             gst::StreamError::Format,
             (
-                "the frames on pad {} carry no times: they are sent at the {}/{} frames per \
-                 second that the stream names. A file in a container (mp4, mkv) keeps its times",
+                "the frames on pad {} carry no timestamps: they are sent at the framerate that the \
+                 stream names, {}/{}. A file in a container (mp4, mkv) keeps its timestamps",
                 name,
                 rate.numer(),
                 rate.denom()
@@ -133,7 +133,7 @@ fn tell(element: &gst::Element, name: &str, seen: &Seen) {
             element,
             gst::StreamError::Format,
             (
-                "the frames on pad {} carry no times, and the stream names no framerate: state \
+                "the frames on pad {} carry no timestamps, and the stream names no framerate: state \
                  it before this element, for example \
                  'h264parse ! video/x-h264,framerate=30/1 ! rswebrtcsink'",
                 name

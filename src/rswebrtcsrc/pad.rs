@@ -2,8 +2,8 @@
 //! What stands behind one source pad: track source, jitter buffer and, unless RTP is wanted,
 //! depayloader and parser.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::glib;
 use gst::prelude::*;
@@ -185,11 +185,16 @@ fn ghost_pad(
 fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
     let flows = Arc::new(AtomicBool::new(false));
     let seen = flows.clone();
+    let durations = Mutex::new(Durations::default());
     ghost.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
         move |pad, info| {
             if pad.is_linked() {
                 seen.store(true, Ordering::Relaxed);
+                if let Some(buffer) = info.buffer_mut() {
+                    let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
+                    durations.complete(buffer);
+                }
                 return gst::PadProbeReturn::Ok;
             }
             // Nobody wants this stream; an error would end the others too.
@@ -204,6 +209,31 @@ fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
         gst::PadProbeReturn::Ok
     });
     flows
+}
+
+/// Gives frames the duration of the one before, where the stream names none: the last one of a
+/// recording would last no time at all, and players would leave it out.
+#[derive(Debug, Default)]
+struct Durations {
+    last: Option<gst::ClockTime>,
+    step: Option<gst::ClockTime>,
+}
+
+impl Durations {
+    fn complete(&mut self, buffer: &mut gst::Buffer) {
+        let Some(pts) = buffer.pts() else {
+            return;
+        };
+        self.step = self
+            .last
+            .and_then(|last| pts.checked_sub(last))
+            .filter(|step| !step.is_zero())
+            .or(self.step);
+        self.last = Some(pts);
+        if buffer.duration().is_none() && self.step.is_some() {
+            buffer.make_mut().set_duration(self.step);
+        }
+    }
 }
 
 /// Whether what is linked to `ghost` takes RTP and no encoded stream.
@@ -251,4 +281,24 @@ fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {
         gst::CoreError::Failed,
         ("cannot make pad {}: {}", name, error)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_without_a_duration_lasts_as_long_as_the_one_before() {
+        gst::init().unwrap();
+        let mut durations = Durations::default();
+        let lasts: Vec<_> = [0, 40, 80]
+            .map(|ms| {
+                let mut buffer = gst::Buffer::new();
+                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
+                durations.complete(&mut buffer);
+                buffer.duration().map(|d| d.mseconds())
+            })
+            .into();
+        assert_eq!(lasts, [None, Some(40), Some(40)]);
+    }
 }
