@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The source bin: states, pads, and what a call's events do to them.
 //!
-//! Lock order: `settings`, `call` and `streams` are each taken alone, for moments, and never held
+//! Lock order: `streams`, then `call`; `settings` alone. Each is taken for moments and never held
 //! over a call into GStreamer, a session's wait or a message.
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -64,8 +64,12 @@ impl ObjectImpl for RsWebRtcSrc {
             settings.latency
         };
         if pspec.name() == "latency" {
-            for stream in lock(&self.streams).iter() {
-                stream.set_latency(latency);
+            let jitter_buffers: Vec<_> = lock(&self.streams)
+                .iter()
+                .map(Stream::jitter_buffer)
+                .collect();
+            for jitter_buffer in jitter_buffers {
+                jitter_buffer.set_property("latency", latency);
             }
             let _ = self.post_message(gst::message::Latency::builder().src(&*self.obj()).build());
         }
@@ -316,12 +320,29 @@ impl RsWebRtcSrc {
                 tells,
             };
             match Stream::build(obj.upcast_ref(), &template, config, &call.lip_sync) {
-                Ok(stream) => lock(&self.streams).push(stream),
+                Ok(stream) => self.keep(call, stream),
                 Err(message) => self.post_error_message(message),
             }
         }
         obj.no_more_pads();
         let _ = self.post_message(gst::message::Latency::builder().src(&*obj).build());
+    }
+
+    /// Keeps `stream`, unless the call was stopped while it was built.
+    fn keep(&self, call: &Arc<SrcCall>, stream: Stream) {
+        let too_late = {
+            let mut streams = lock(&self.streams);
+            // `stop_call` takes the call before it takes the streams.
+            if self.is_current(call) {
+                streams.push(stream);
+                None
+            } else {
+                Some(stream)
+            }
+        };
+        if let Some(stream) = too_late {
+            stream.remove(self.obj().upcast_ref());
+        }
     }
 
     fn pad_names(&self) -> Vec<(String, Option<gst::Caps>)> {

@@ -89,9 +89,9 @@ impl Stream {
         self.track.end();
     }
 
-    /// Changes the jitter buffer's size, ms.
-    pub fn set_latency(&self, latency: u32) {
-        self.jitter_buffer.set_property("latency", latency);
+    /// The jitter buffer, whose `latency` may change at any time.
+    pub fn jitter_buffer(&self) -> gst::Element {
+        self.jitter_buffer.clone()
     }
 
     /// Whether data came out of the pad.
