@@ -185,3 +185,6 @@ impl Shared {
         self.done_changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
