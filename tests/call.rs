@@ -200,6 +200,30 @@ fn a_receiver_that_is_asked_to_end_gives_eos_and_ends_the_sender() {
 }
 
 #[test]
+fn stats_count_what_was_sent_and_received_under_w3c_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!("rswebrtcsrc name=r {meet} ! fakesink name=f"));
+    let empty = receiver.element("r").property::<gst::Structure>("stats");
+    assert_eq!(empty.n_fields(), 0);
+    let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+    let sender = Running::play(&format!("{} ! rswebrtcsink name=s {meet}", vp8(3000)));
+    eventually("frames arrive", || seen.lock().unwrap().len() > 10);
+    let stream = |of: &Running, name: &str| {
+        let stats = of.element(name).property::<gst::Structure>("stats");
+        let peer = stats.get::<gst::Structure>("peer-0").unwrap();
+        peer.get::<gst::Structure>("video-0").unwrap()
+    };
+    let (sent, received) = (stream(&sender, "s"), stream(&receiver, "r"));
+    assert_eq!(sent.name(), "outbound-rtp");
+    assert_eq!(received.name(), "inbound-rtp");
+    assert!(sent.get::<u64>("frames-sent").unwrap() > 10);
+    assert!(received.get::<u64>("packets-received").unwrap() > 10);
+    assert_eq!(sent.get::<u32>("ssrc"), received.get::<u32>("ssrc"));
+    assert_eq!(received.get::<i64>("packets-lost"), Ok(0));
+}
+
+#[test]
 fn a_call_can_be_made_inside_a_tokio_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -260,14 +260,19 @@ fn picture(caps: &gst::CapsRef) -> String {
     text
 }
 
-/// Counters of a call for the `stats` property: one structure a stream, W3C names.
+/// Counters of a call for the `stats` property: one structure a peer, in it one a stream, W3C names.
+/// Empty before a call and after it.
 pub fn stats_structure(stats: &[(AgreedStream, StreamStats)]) -> gst::Structure {
-    let mut builder = gst::Structure::builder("application/x-rswebrtc-stats");
-    for (stream, s) in stats {
-        let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
-        builder = builder.field(name, stream_structure(stream, s));
+    let mut all = gst::Structure::builder("application/x-rswebrtc-stats");
+    if !stats.is_empty() {
+        let mut peer = gst::Structure::builder("peer");
+        for (stream, s) in stats {
+            let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
+            peer = peer.field(name, stream_structure(stream, s));
+        }
+        all = all.field("peer-0", peer.build());
     }
-    builder.build()
+    all.build()
 }
 
 fn stream_structure(stream: &AgreedStream, s: &StreamStats) -> gst::Structure {

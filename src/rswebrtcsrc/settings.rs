@@ -49,7 +49,7 @@ impl Settings {
             codecs_property("audio-codecs", "Audio codecs", "audio", "OPUS"),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
-                .blurb("Counters of the call, W3C names, one structure a stream")
+                .blurb("Counters of the call, W3C names: one structure a peer, in it one a stream")
                 .read_only()
                 .build(),
         ]);

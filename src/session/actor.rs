@@ -27,8 +27,6 @@ use super::{Command, SessionConfig, Shared};
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 /// After a bye by signalling, media that is still on its way has this long.
 const LINGER: Duration = Duration::from_millis(300);
-/// Signalling has this long to say bye.
-const FAREWELL_LIMIT: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(
     config: SessionConfig,
@@ -88,24 +86,24 @@ pub(super) async fn run(
     shared.set_done();
 }
 
-struct Call {
+pub(super) struct Call {
     role: Role,
     template: PeerConfig,
     factory: Arc<dyn PeerFactory>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
-    outgoing: Option<mpsc::Sender<Message>>,
-    incoming: mpsc::Receiver<Message>,
-    notices: mpsc::Receiver<Notice>,
-    signalling: Option<JoinHandle<Result<(), SignallingError>>>,
-    signalling_cancel: CancellationToken,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) outgoing: Option<mpsc::Sender<Message>>,
+    pub(super) incoming: mpsc::Receiver<Message>,
+    pub(super) notices: mpsc::Receiver<Notice>,
+    pub(super) signalling: Option<JoinHandle<Result<(), SignallingError>>>,
+    pub(super) signalling_cancel: CancellationToken,
     peer_events: Option<mpsc::Receiver<PeerEvent>>,
     /// Candidates that came before the description they belong to.
     candidates: Vec<Candidate>,
     /// A description of ours was handed out: the remote is owed a bye.
-    spoken: bool,
-    remote_said_bye: bool,
+    pub(super) spoken: bool,
+    pub(super) remote_said_bye: bool,
     finish_asked: bool,
     /// A receiver has nothing to deliver: it ends when asked.
     receiving: bool,
@@ -444,56 +442,6 @@ impl Call {
         // overflow: awaited; the element takes events on a thread of its own. An error means
         // that the element is gone.
         let _ = self.events.send(event).await;
-    }
-
-    /// Says bye, frees everything, tells how it ended.
-    async fn end(mut self, outcome: Result<EndCause, CallError>) {
-        if self.spoken
-            && !self.remote_said_bye
-            && let Some(outgoing) = &self.outgoing
-        {
-            // overflow: nudge: a full channel means that nobody reads it any more.
-            let _ = outgoing.try_send(Message::Bye);
-        }
-        self.outgoing = None;
-        if let Some(peer) = self.shared.peer.get() {
-            peer.close().await;
-        }
-        let event = match outcome {
-            Ok(cause) => Event::Ended(cause),
-            Err(error) => Event::Failed(error),
-        };
-        // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
-        let _ = self.events.try_send(event);
-        self.end_signalling().await;
-        // The element ends its streams when it gets the event, after it has said why; this is for
-        // the one that does not.
-        if let (Some(agreed), Some(peer)) = (self.shared.agreed.get(), self.shared.peer.get()) {
-            for queue in agreed.iter().filter_map(|a| peer.inbound(a.stream)) {
-                queue.end();
-            }
-        }
-    }
-
-    async fn end_signalling(&mut self) {
-        if let Some(mut signalling) = self.signalling.take() {
-            // Drained meanwhile, so that a signaller that waits for room can end.
-            let farewell = async {
-                loop {
-                    tokio::select! {
-                        _ = &mut signalling => return,
-                        Some(_) = self.incoming.recv() => {}
-                        Some(_) = self.notices.recv() => {}
-                    }
-                }
-            };
-            if timeout(FAREWELL_LIMIT, farewell).await.is_err() {
-                self.signalling_cancel.cancel();
-                if timeout(FAREWELL_LIMIT, &mut signalling).await.is_err() {
-                    signalling.abort();
-                }
-            }
-        }
     }
 }
 

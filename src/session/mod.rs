@@ -9,6 +9,7 @@ mod actor;
 pub mod addresses;
 pub mod error;
 pub mod event;
+mod farewell;
 pub mod negotiation;
 
 use std::net::IpAddr;
