@@ -231,3 +231,82 @@ fn a_call_can_be_made_inside_a_tokio_runtime() {
         .unwrap();
     runtime.block_on(async { every_frame_arrives(&vp8(FRAMES), "video/x-vp8", "", "") });
 }
+
+#[test]
+fn an_encoder_keeps_the_profile_that_was_offered() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!("rswebrtcsrc {meet} ! fakesink"));
+    // Nothing says which profile: this source and encoder agree on 4:4:4.
+    let sender = Running::play(&format!(
+        "videotestsrc num-buffers=30 ! video/x-raw,width=320,height=240,framerate=30/1 \
+         ! x264enc tune=zerolatency speed-preset=ultrafast ! identity name=i ! rswebrtcsink {meet}"
+    ));
+    let offered = sender
+        .wait_negotiated()
+        .get::<gst::List>("streams")
+        .unwrap();
+    let stream = offered[0].get::<gst::Structure>().unwrap();
+    sender.wait_eos();
+    receiver.wait_eos();
+    let caps = sender
+        .element("i")
+        .static_pad("src")
+        .unwrap()
+        .current_caps();
+    let caps = caps.unwrap();
+    let sent = caps.structure(0).unwrap().get::<String>("profile").unwrap();
+    let fmtp = stream.get::<String>("fmtp").unwrap();
+    let idc = match sent.as_str() {
+        "high-4:4:4" => "f4",
+        "constrained-baseline" | "baseline" => "42",
+        "main" => "4d",
+        _ => "64",
+    };
+    assert!(
+        fmtp.contains(&format!("profile-level-id={idc}")),
+        "{sent}: {fmtp}"
+    );
+}
+
+#[test]
+fn a_receiver_that_nothing_is_linked_to_ends_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!("rswebrtcsrc {meet}"));
+    let sender = Running::play(&format!("{} ! rswebrtcsink {meet}", vp8(10)));
+    sender.wait_eos();
+    let (text, error) = receiver.wait_text(gst::MessageType::Error);
+    assert!(error.matches(gst::StreamError::WrongType), "{error:?}");
+    assert!(text.contains("video_0"), "{text}");
+}
+
+#[test]
+fn an_offerer_hears_that_its_offer_was_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!("rswebrtcsrc video-codecs=H264 {meet} ! fakesink"));
+    let sender = Running::play(&format!("{} ! rswebrtcsink {meet}", vp8(10)));
+    let (text, error) = receiver.wait_text(gst::MessageType::Error);
+    assert!(error.matches(gst::StreamError::CodecNotFound), "{error:?}");
+    assert!(text.contains("VP8"), "{text}");
+    let (text, _) = sender.wait_text(gst::MessageType::Error);
+    assert!(text.contains("said bye"), "{text}");
+}
+
+#[test]
+fn an_unlinked_stream_does_not_disturb_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!(
+        "rswebrtcsrc name=r {meet}  r.video_0 ! fakesink name=f"
+    ));
+    let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+    let sender = Running::play(&format!(
+        "{} ! rswebrtcsink name=s {meet}  audiotestsrc num-buffers=100 ! opusenc ! s.",
+        vp8(FRAMES)
+    ));
+    sender.wait_eos();
+    receiver.wait_eos();
+    assert_eq!(seen.lock().unwrap().len(), FRAMES);
+}

@@ -215,3 +215,41 @@ fn a_codec_that_changes_during_a_call_is_an_error() {
     drop(harness);
     sink.set_state(gst::State::Null).unwrap();
 }
+
+#[test]
+fn a_pad_is_released_at_once_in_any_state() {
+    for state in [gst::State::Playing, gst::State::Paused] {
+        let directory = tempfile::tempdir().unwrap();
+        let meet = meet(directory.path());
+        let receiver = Running::play(&format!("rswebrtcsrc {meet} ! fakesink name=f"));
+        let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+        let sender = Running::play(&format!("{STORED} ! rswebrtcsink name=s {meet}"));
+        eventually("frames arrive", || seen.lock().unwrap().len() > 5);
+        sender.set_state(state);
+        let (sink, encoder) = (sender.element("s"), sender.element("e"));
+        let pad = sink.static_pad("video_0").unwrap();
+        let start = std::time::Instant::now();
+        encoder.unlink(&sink);
+        sink.release_request_pad(&pad);
+        assert!(start.elapsed() < AT_ONCE, "{state:?}");
+        // Nothing is left to send: the call ends.
+        receiver.wait_eos();
+    }
+}
+
+#[test]
+fn the_position_of_a_sender_is_that_of_its_film() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let sender = Running::play(&format!("{STORED} ! rswebrtcsink name=s {meet}"));
+    let position = || sender.0.query_position::<gst::ClockTime>();
+    let later = std::time::Instant::now() + Duration::from_millis(700);
+    eventually("some time passes", || std::time::Instant::now() > later);
+    assert_eq!(position(), Some(gst::ClockTime::ZERO), "it waits");
+    let receiver = Running::play(&format!("rswebrtcsrc {meet} ! fakesink name=f"));
+    let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+    eventually("a second is sent", || seen.lock().unwrap().len() >= 30);
+    let position = position().unwrap();
+    let second = gst::ClockTime::from_mseconds(900)..gst::ClockTime::from_mseconds(1300);
+    assert!(second.contains(&position), "{position}");
+}

@@ -77,7 +77,7 @@ fn cure(error: &CallError) -> &'static str {
 
 /// What was wrong with a setting, for use before a call starts.
 pub fn settings_error(text: &str) -> gst::ErrorMessage {
-    gst::error_msg!(gst::ResourceError::Settings, ["{text}"])
+    gst::error_msg!(gst::ResourceError::Settings, ("{}", text))
 }
 
 /// An internal element that this machine lacks.

@@ -27,3 +27,11 @@ pub fn spawn(
         })
         .map(drop)
 }
+
+/// Runs `watch` on a thread that may block. Without a thread nothing is watched, which is no
+/// reason to fail.
+pub fn spawn_watch(watch: impl FnOnce() + Send + 'static) {
+    let _ = std::thread::Builder::new()
+        .name("rswebrtc-watch".to_owned())
+        .spawn(watch);
+}

@@ -9,6 +9,7 @@ use gst::prelude::*;
 
 use crate::logging::SIGNALLING as CAT;
 use crate::peer::{Direction, StreamStats, TransportInfo};
+use crate::session::event::EndCause;
 use crate::session::negotiation::AgreedStream;
 
 /// Name of the element message, and of its structure.
@@ -62,6 +63,25 @@ impl Teller {
                 ""
             };
             write(&format!("{}: note: {text}{last}\n", element.name()));
+        }
+    }
+
+    /// Says on stderr how the call ended.
+    pub fn ended(&self, element: &gst::Element, cause: EndCause) {
+        if self.on_stderr {
+            let what = match cause {
+                EndCause::Remote => "the other side ended the call",
+                EndCause::Local => "the call ended",
+            };
+            write(&format!("{}: {what}\n", element.name()));
+        }
+    }
+
+    /// Posts a warning, and says it on stderr too: `gst-launch-1.0 -q` leaves warnings out.
+    pub fn warn(&self, element: &gst::Element, text: &str) {
+        gst::element_warning!(element, gst::ResourceError::Read, ("{}", text));
+        if self.on_stderr {
+            write(&format!("{}: warning: {text}\n", element.name()));
         }
     }
 

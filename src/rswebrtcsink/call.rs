@@ -73,11 +73,16 @@ impl SinkCall {
         Some(tracks.all.len() - 1)
     }
 
-    /// The pad of `track` is gone.
+    /// The pad of `track` is gone. If all others have ended, so has the call.
     pub fn release_track(&self, track: usize) {
         let mut tracks = self.lock();
         if let Some(track) = tracks.all.get_mut(track) {
             track.released = true;
+        }
+        if tracks.started && tracks.all.iter().all(|t| t.finished || t.released) {
+            drop(tracks);
+            self.session.finish();
+            return;
         }
         self.start_if_ready(tracks);
     }

@@ -155,12 +155,26 @@ impl ElementImpl for RsWebRtcSink {
         let ghost = gst::GhostPad::builder_from_template(template)
             .name(name)
             .query_function(|pad, parent, query| {
-                // Everything that the template allows comes to the caps event, which can say what
-                // is wrong; a refusal here would be a bare "not negotiated".
-                if let gst::QueryViewMut::AcceptCaps(query) = query.view_mut() {
-                    let allowed = pad.pad_template_caps();
-                    query.set_result(allowed.can_intersect(query.caps()));
-                    return true;
+                // Only the template counts, before and behind what is built with the first caps: an
+                // encoder that asks again once that is there must not change what was offered.
+                // And what does not fit gets to the caps event, which can say what is wrong.
+                let allowed = pad.pad_template_caps();
+                match query.view_mut() {
+                    gst::QueryViewMut::AcceptCaps(query) => {
+                        query.set_result(allowed.can_intersect(query.caps()));
+                        return true;
+                    }
+                    gst::QueryViewMut::Caps(query) => {
+                        let caps = match query.filter_owned() {
+                            Some(filter) => {
+                                filter.intersect_with_mode(&allowed, gst::CapsIntersectMode::First)
+                            }
+                            None => allowed,
+                        };
+                        query.set_result(&caps);
+                        return true;
+                    }
+                    _ => {}
                 }
                 gst::Pad::query_default(pad, parent, query)
             })
@@ -184,8 +198,11 @@ impl ElementImpl for RsWebRtcSink {
             track: track.flatten(),
             chain: None,
         });
-        ghost.set_active(true).ok()?;
-        self.obj().add_pad(&ghost).ok()?;
+        let _ = ghost.set_active(true);
+        if self.obj().add_pad(&ghost).is_err() {
+            self.release_pad(ghost.upcast_ref());
+            return None;
+        }
         Some(ghost.upcast())
     }
 
@@ -203,10 +220,11 @@ impl ElementImpl for RsWebRtcSink {
             // Wakes what waits in the pad, or deactivating it would wait too.
             self.with_call(|call| call.gate.set_flushing(track, true));
         }
-        let _ = ghost.set_active(false);
+        // The end first: it wakes a streaming thread that waits for its time there.
         if let Some(chain) = removed.and_then(|p| p.chain) {
             chain.remove(self.obj().upcast_ref(), ghost);
         }
+        let _ = ghost.set_active(false);
         if let Some(track) = track {
             self.with_call(|call| call.release_track(track));
         }
@@ -299,20 +317,19 @@ impl RsWebRtcSink {
             sink.imp().happened(&call, event, &mut teller)
         })
         .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("no thread: {}", e)))?;
-        self.watch_silent_pads(&handle, &call);
+        self.watch_silent_pads(&call);
         Ok(())
     }
 
     /// A call that never starts because one pad gets no data is the worst riddle: name the pad.
-    fn watch_silent_pads(&self, handle: &tokio::runtime::Handle, call: &Arc<SinkCall>) {
+    fn watch_silent_pads(&self, call: &Arc<SinkCall>) {
         let weak = self.obj().downgrade();
-        let call = Arc::downgrade(call);
-        handle.spawn(async move {
-            tokio::time::sleep(SILENT_PAD).await;
-            let (Some(sink), Some(call)) = (weak.upgrade(), call.upgrade()) else {
+        let call = call.clone();
+        events::spawn_watch(move || {
+            if call.session().wait_done(SILENT_PAD) {
                 return;
-            };
-            let Some(silent) = call.waits_for().filter(|_| call.gate.closed().is_none()) else {
+            }
+            let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
                 return;
             };
             let text = if silent.is_empty() {
@@ -433,7 +450,10 @@ impl RsWebRtcSink {
                     }
                 }
             }
-            Event::Ended(_) => call.gate.close(Closed::Ended),
+            Event::Ended(cause) => {
+                teller.ended(obj.upcast_ref(), cause);
+                call.gate.close(Closed::Ended);
+            }
             Event::Failed(error) => {
                 errors::post(&*obj, &error);
                 call.gate.close(Closed::Failed);

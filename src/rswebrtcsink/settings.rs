@@ -43,7 +43,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecBoolean::builder("sync")
                 .nick("Sync")
-                .blurb("Send in the time of the pipeline's clock: a stored film at its own speed")
+                .blurb("Send in the time of the pipeline's clock: a stored film at its own speed; false only for live sources")
                 .default_value(defaults.sync)
                 .mutable_ready()
                 .build(),

@@ -12,13 +12,26 @@ pub fn watch(pad: &gst::Pad, element: &gst::Element, name: &str) {
     let element = element.downgrade();
     let name = name.to_owned();
     let state = std::sync::Mutex::new(State::default());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
-            return gst::PadProbeReturn::Ok;
-        };
+    let types = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(types, move |pad, info| {
         let mut state = state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let buffer = match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => buffer,
+            Some(gst::PadProbeData::Event(event)) => {
+                if matches!(
+                    event.type_(),
+                    gst::EventType::FlushStop | gst::EventType::Segment
+                ) {
+                    state.start_anew();
+                }
+                return gst::PadProbeReturn::Ok;
+            }
+            _ => return gst::PadProbeReturn::Ok,
+        };
         let found = match state.see(buffer, || frame_rate(pad)) {
             Seen::Fine => return gst::PadProbeReturn::Ok,
             found => found,
@@ -58,6 +71,12 @@ enum Seen {
 }
 
 impl State {
+    /// Time went somewhere else (a seek).
+    fn start_anew(&mut self) {
+        self.highest = None;
+        self.seen = 0;
+    }
+
     fn see(&mut self, buffer: &mut gst::Buffer, rate: impl Fn() -> Option<gst::Fraction>) -> Seen {
         let Some(pts) = buffer.pts().filter(|_| self.counted == 0) else {
             // h264parse gives the first frame of a bare stream a time, and no other. A gap later
@@ -143,7 +162,8 @@ fn tell(element: &gst::Element, name: &str, seen: &Seen) {
             element,
             gst::StreamError::Format,
             (
-                "the video on pad {} has B-frames: browsers show it jumping or not at all. \
+                "the video on pad {} has B-frames: browsers show it jumping or not at all, \
+                 and recordings get wrong times. \
                  Encode without them (x264enc bframes=0 or tune=zerolatency; ffmpeg -bf 0; \
                  nvh264enc bframes=0; vah264enc b-frames=0). It is sent as it is",
                 name

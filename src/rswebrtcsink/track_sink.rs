@@ -98,6 +98,8 @@ mod imp {
         /// Added to every RTP timestamp, like the offset in time.
         shift: u32,
         hold: Option<bool>,
+        /// Stream time of what was sent last.
+        position: Option<gst::ClockTime>,
     }
 
     #[glib::object_subclass]
@@ -124,6 +126,18 @@ mod imp {
                 .collect()
             });
             TEMPLATES.as_ref()
+        }
+
+        fn query(&self, query: &mut gst::QueryRef) -> bool {
+            // By the clock, as BaseSink would tell it, the wait for a peer would count.
+            if let gst::QueryViewMut::Position(query) = query.view_mut()
+                && query.format() == gst::Format::Time
+            {
+                let position = self.lock().as_ref().and_then(|t| t.position);
+                query.set(position.unwrap_or(gst::ClockTime::ZERO));
+                return true;
+            }
+            ElementImplExt::parent_query(self, query)
         }
     }
 
@@ -179,6 +193,7 @@ mod imp {
                 needs_key: false,
                 shift: 0,
                 hold: None,
+                position: None,
             });
             let types = gst::PadProbeType::BUFFER
                 | gst::PadProbeType::BUFFER_LIST
@@ -246,7 +261,17 @@ mod imp {
 
         /// The last track to end waits until the remote has everything; then the call is over.
         fn deliver_all(&self, call: &SinkCall, local: usize) {
-            if !call.finish_track(local) || !call.gate.is_open() {
+            if !call.finish_track(local) {
+                return;
+            }
+            if !call.gate.is_open() {
+                if call.gate.closed().is_none() {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::ResourceError::Write,
+                        ("the stream ended before a peer came: nothing was sent")
+                    );
+                }
                 return;
             }
             gst::debug!(CAT, imp = self, "all tracks ended, delivering the rest");
@@ -346,6 +371,8 @@ mod imp {
             if let Some(closed) = track.call.gate.closed() {
                 return Err(flow_of(closed));
             }
+            let segment = self.obj().segment();
+            let segment = segment.downcast_ref::<gst::ClockTime>();
             let mut frames = Vec::new();
             let audio = keyframe::is_key(&track.encoding_name, &[]);
             for buffer in buffers {
@@ -357,6 +384,9 @@ mod imp {
                     );
                     continue;
                 };
+                if let (Some(segment), Some(pts)) = (segment, buffer.pts()) {
+                    track.position = segment.to_stream_time(pts).or(track.position);
+                }
                 track.key |= keyframe::is_key(&track.encoding_name, &packet.payload);
                 let last = packet.marker || audio;
                 track.packets.push(packet);

@@ -263,18 +263,16 @@ impl RsWebRtcSrc {
                 teller.connected(self.obj().upcast_ref(), &info, &stats, &pads);
                 self.watch_silent_streams(call);
             }
-            Event::Ended(cause) => gst::info!(CAT, imp = self, "the call ended: {cause:?}"),
+            Event::Ended(cause) => teller.ended(self.obj().upcast_ref(), cause),
             Event::Failed(error @ CallError::Lost(_)) => {
                 // No error message: that would cut the recording short of its EOS.
-                gst::element_imp_warning!(
-                    self,
-                    gst::ResourceError::Read,
-                    ("{error}: the streams end with what was received")
-                );
+                let text = format!("{error}: the streams end with what was received");
+                teller.warn(self.obj().upcast_ref(), &text);
             }
             Event::Failed(error) => errors::post(&*self.obj(), &error),
         }
         if over {
+            self.check_linked();
             // After the message that says why.
             for stream in lock(&self.streams).iter() {
                 stream.end();
@@ -309,6 +307,7 @@ impl RsWebRtcSrc {
             let index = stream.stream;
             let config = Config {
                 name,
+                index,
                 codec: stream.codec,
                 queue,
                 latency,
@@ -326,6 +325,27 @@ impl RsWebRtcSrc {
         }
         obj.no_more_pads();
         let _ = self.post_message(gst::message::Latency::builder().src(&*obj).build());
+    }
+
+    /// Where nothing took any stream, no EOS can end the pipeline: an error does.
+    fn check_linked(&self) {
+        let names: Vec<_> = lock(&self.streams)
+            .iter()
+            .map(|s| (s.ghost.is_linked(), s.ghost.name().to_string()))
+            .collect();
+        if names.is_empty() || names.iter().any(|(linked, _)| *linked) {
+            return;
+        }
+        let names: Vec<_> = names.into_iter().map(|(_, name)| name).collect();
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::WrongType,
+            (
+                "the call is over, and nothing was linked to {}: link what takes its codec, or \
+                 choose another with video-codecs or audio-codecs",
+                names.join(", ")
+            )
+        );
     }
 
     /// Keeps `stream`, unless the call was stopped while it was built.
@@ -354,15 +374,14 @@ impl RsWebRtcSrc {
 
     /// A stream that is connected and gives nothing: ask, then tell.
     fn watch_silent_streams(&self, call: &Arc<SrcCall>) {
-        let Ok(handle) = crate::runtime::handle() else {
-            return;
-        };
         let weak = self.obj().downgrade();
-        let of_call = Arc::downgrade(call);
-        handle.spawn(async move {
+        let call = call.clone();
+        events::spawn_watch(move || {
             for asked in [false, true] {
-                tokio::time::sleep(SILENT_STREAM).await;
-                let (Some(src), Some(call)) = (weak.upgrade(), of_call.upgrade()) else {
+                if call.session.wait_done(SILENT_STREAM) {
+                    return;
+                }
+                let Some(src) = weak.upgrade() else {
                     return;
                 };
                 if !src.imp().is_current(&call) {
@@ -377,15 +396,13 @@ impl RsWebRtcSrc {
         let stats = call.session.stats();
         let silent: Vec<_> = lock(&self.streams)
             .iter()
-            .enumerate()
-            .filter(|(_, s)| !s.flows())
-            .map(|(index, s)| (index, s.ghost.name().to_string(), s.ghost.is_linked()))
+            .filter(|s| !s.flows())
+            .map(|s| (s.index, s.ghost.name().to_string(), s.ghost.is_linked()))
             .collect();
         for (index, name, linked) in silent {
-            let received = stats.get(index).map_or(0, |(_, s)| s.packets_received);
-            if let Some((stream, _)) = stats.get(index) {
-                call.session.request_key_frame(stream.stream);
-            }
+            let of_stream = stats.iter().find(|(agreed, _)| agreed.stream == index);
+            let received = of_stream.map_or(0, |(_, s)| s.packets_received);
+            call.session.request_key_frame(index);
             if !tell {
                 continue;
             }

@@ -24,6 +24,8 @@ const FAST_START_PACKETS: u32 = 1;
 pub struct Stream {
     /// The pad.
     pub ghost: gst::GhostPad,
+    /// The session's index of the stream.
+    pub index: usize,
     track: TrackSrc,
     jitter_buffer: gst::Element,
     elements: Vec<gst::Element>,
@@ -35,6 +37,8 @@ pub struct Stream {
 pub struct Config {
     /// Name of the pad.
     pub name: String,
+    /// The session's index of the stream.
+    pub index: usize,
     /// What was agreed.
     pub codec: Codec,
     /// What the peer delivers.
@@ -63,15 +67,21 @@ impl Stream {
         let flows = watch(&ghost, config.tells);
         let _ = ghost.set_active(true);
         bin.add_pad(&ghost).map_err(|e| failed(&config.name, &e))?;
-        let as_rtp = wants_rtp(&ghost, &config.codec);
+        let elements = if wants_rtp(&ghost, &config.codec) {
+            Ok(Vec::new())
+        } else {
+            depayloading(&config.codec)
+        };
+        let parts = elements.and_then(|e| Ok((jitter_buffer(config.latency)?, e)));
+        let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
+            let _ = bin.remove_pad(&ghost);
+        })?;
         let track = TrackSrc::new(config.queue, rtp_caps(&config.codec), config.key_frame);
-        let jitter_buffer = jitter_buffer(config.latency)?;
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
-        if !as_rtp {
-            elements.extend(depayloading(&config.codec)?);
-        }
+        elements.extend(depayloading);
         let stream = Self {
             ghost,
+            index: config.index,
             track,
             jitter_buffer,
             elements,

@@ -73,6 +73,7 @@ pub(super) async fn run(
         peer_events: None,
         candidates: Vec::new(),
         spoken: false,
+        heard: false,
         remote_said_bye: false,
         finish_asked: false,
         receiving: false,
@@ -103,6 +104,8 @@ pub(super) struct Call {
     candidates: Vec<Candidate>,
     /// A description of ours was handed out: the remote is owed a bye.
     pub(super) spoken: bool,
+    /// A description of the remote came: it waits for ours, or for a bye.
+    pub(super) heard: bool,
     pub(super) remote_said_bye: bool,
     finish_asked: bool,
     /// A receiver has nothing to deliver: it ends when asked.
@@ -244,7 +247,10 @@ impl Call {
     async fn description(&mut self) -> Result<Option<String>, CallError> {
         loop {
             match self.turn(true).await? {
-                Some(Turn::Message(Message::Description(d))) => return Ok(Some(d.sdp)),
+                Some(Turn::Message(Message::Description(d))) => {
+                    self.heard = true;
+                    return Ok(Some(d.sdp));
+                }
                 Some(Turn::Message(Message::Candidate(c))) => {
                     // Bounded: no description has thousands of candidates.
                     if self.candidates.len() < 256 {
@@ -372,18 +378,20 @@ impl Call {
                     }
                     return Ok(EndCause::Local);
                 }
-                turn = self.turn(true) => match turn? {
-                    Some(Turn::Peer(PeerEvent::RemoteClosed)) | None => {
+                turn = self.turn(true) => match turn {
+                    // What is left to deliver needs no signalling.
+                    Err(error) => self.tell(Event::Notice(error.to_string())).await,
+                    Ok(Some(Turn::Peer(PeerEvent::RemoteClosed)) | None) => {
                         return Ok(EndCause::Remote);
                     }
-                    Some(Turn::Message(Message::Bye)) => {
+                    Ok(Some(Turn::Message(Message::Bye))) => {
                         self.remote_said_bye = true;
                         return Ok(EndCause::Remote);
                     }
-                    Some(Turn::Peer(PeerEvent::Failed(error))) => {
+                    Ok(Some(Turn::Peer(PeerEvent::Failed(error)))) => {
                         return Err(CallError::Lost(error));
                     }
-                    Some(_) => {}
+                    Ok(Some(_)) => {}
                 }
             }
         }

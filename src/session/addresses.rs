@@ -47,9 +47,12 @@ fn choose(wanted: &str, interfaces: &[Interface]) -> Result<Vec<IpAddr>, String>
     }
     let mut chosen = Vec::new();
     for part in parts {
-        if let Ok(address) = part.parse() {
-            chosen.push(address);
-            continue;
+        if let Ok(address) = part.parse::<IpAddr>() {
+            let ours = interfaces.iter().any(|i| i.ip() == address);
+            if ours || address.is_loopback() {
+                chosen.push(address);
+                continue;
+            }
         }
         let before = chosen.len();
         chosen.extend(
@@ -87,9 +90,7 @@ fn link_local(address: &IfAddr) -> bool {
 ///
 /// A text that says what is wrong; it never repeats a password.
 pub fn ice_server(uri: &str) -> Result<IceServer, String> {
-    let (scheme, rest) = uri.split_once(':').ok_or_else(|| {
-        "a server is written stun://host:port or turn://user:password@host:port".to_owned()
-    })?;
+    let (scheme, rest) = uri.split_once(':').ok_or_else(|| SERVER_FORM.to_owned())?;
     if !["stun", "stuns", "turn", "turns"].contains(&scheme) {
         return Err(format!("'{scheme}:' is no STUN or TURN scheme"));
     }
@@ -123,6 +124,9 @@ pub fn ice_server(uri: &str) -> Result<IceServer, String> {
         credential: percent_decoded(credential),
     })
 }
+
+const SERVER_FORM: &str = "stun-server and turn-servers are written stun://host:port and \
+                           turn://user:password@host:port";
 
 /// `%3A` and the like in a user name or password (RFC 3986 section 2.1).
 fn percent_decoded(text: &str) -> String {
@@ -171,8 +175,10 @@ mod tests {
                 .unwrap()
                 .contains(&"127.0.0.1".parse().unwrap())
         );
-        let text = local_addresses("nosuch0").unwrap_err();
-        assert!(text.contains("nosuch0") && text.contains("lo"), "{text}");
+        for wrong in ["nosuch0", "192.0.2.77"] {
+            let text = local_addresses(wrong).unwrap_err();
+            assert!(text.contains(wrong) && text.contains("lo"), "{text}");
+        }
     }
 
     #[test]

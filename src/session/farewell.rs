@@ -17,7 +17,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_millis(300);
 impl Call {
     /// Says bye, frees everything, tells how it ended.
     pub(super) async fn end(mut self, outcome: Result<EndCause, CallError>) {
-        if self.spoken
+        if (self.spoken || self.heard)
             && !self.remote_said_bye
             && let Some(outgoing) = &self.outgoing
         {
