@@ -46,7 +46,7 @@ impl Teller {
     /// Passes a note on. No warning message: gst-launch prints those on stdout, which may be what
     /// the other side reads, and which would answer with a note of its own.
     pub fn notice(&mut self, element: &gst::Element, text: &str) {
-        gst::warning!(CAT, obj = element, "{text}");
+        gst::info!(CAT, obj = element, "{text}");
         self.notices += 1;
         if self.notices > NOTICES {
             return;
