@@ -195,15 +195,18 @@ fn ghost_pad(
 fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
     let flows = Arc::new(AtomicBool::new(false));
     let seen = flows.clone();
-    let durations = Mutex::new(Durations::default());
+    let times = Mutex::new(FrameTimes::default());
     ghost.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
         move |pad, info| {
             if pad.is_linked() {
                 seen.store(true, Ordering::Relaxed);
-                if let Some(buffer) = info.buffer_mut() {
-                    let mut durations = durations.lock().unwrap_or_else(PoisonError::into_inner);
-                    durations.complete(buffer);
+                let reordered = info.buffer_mut().is_some_and(|buffer| {
+                    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                    times.complete(buffer)
+                });
+                if reordered {
+                    warn_reordered(pad);
                 }
                 return gst::PadProbeReturn::Ok;
             }
@@ -224,25 +227,45 @@ fn watch(ghost: &gst::GhostPad, tells: bool) -> Arc<AtomicBool> {
 /// Gives frames the duration of the one before, where the stream names none: the last one of a
 /// recording would last no time at all, and players would leave it out.
 #[derive(Debug, Default)]
-struct Durations {
+struct FrameTimes {
     last: Option<gst::ClockTime>,
     step: Option<gst::ClockTime>,
+    reordered: bool,
 }
 
-impl Durations {
-    fn complete(&mut self, buffer: &mut gst::Buffer) {
+impl FrameTimes {
+    /// Tells whether this is the first frame that is sent out of the order of its time.
+    fn complete(&mut self, buffer: &mut gst::Buffer) -> bool {
         let Some(pts) = buffer.pts() else {
-            return;
+            return false;
         };
+        let backwards = self.last.is_some_and(|last| pts < last);
+        let first = backwards && !self.reordered && buffer.dts().is_none();
+        self.reordered |= backwards;
         self.step = self
             .last
             .and_then(|last| pts.checked_sub(last))
             .filter(|step| !step.is_zero())
             .or(self.step);
         self.last = Some(pts);
-        if buffer.duration().is_none() && self.step.is_some() {
+        if buffer.duration().is_none() && self.step.is_some() && !self.reordered {
             buffer.make_mut().set_duration(self.step);
         }
+        first
+    }
+}
+
+fn warn_reordered(pad: &gst::GhostPad) {
+    if let Some(element) = pad.parent_element() {
+        gst::element_warning!(
+            element,
+            gst::StreamError::Format,
+            (
+                "the video on pad {} has B-frames: mp4mux needs h264timestamper before it, or the \
+                 recording gets wrong times. Better still, have the sender encode without them",
+                pad.name()
+            )
+        );
     }
 }
 
@@ -300,15 +323,29 @@ mod tests {
     #[test]
     fn a_frame_without_a_duration_lasts_as_long_as_the_one_before() {
         gst::init().unwrap();
-        let mut durations = Durations::default();
+        let mut times = FrameTimes::default();
         let lasts: Vec<_> = [0, 40, 80]
             .map(|ms| {
                 let mut buffer = gst::Buffer::new();
                 buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
-                durations.complete(&mut buffer);
+                times.complete(&mut buffer);
                 buffer.duration().map(|d| d.mseconds())
             })
             .into();
         assert_eq!(lasts, [None, Some(40), Some(40)]);
+    }
+
+    #[test]
+    fn frames_out_of_order_are_told_once() {
+        gst::init().unwrap();
+        let mut times = FrameTimes::default();
+        let told: Vec<_> = [0, 100, 33, 66, 200, 133]
+            .map(|ms| {
+                let mut buffer = gst::Buffer::new();
+                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
+                times.complete(&mut buffer)
+            })
+            .into();
+        assert_eq!(told, [false, false, true, false, false, false]);
     }
 }
