@@ -25,7 +25,8 @@ use super::{Command, SessionConfig, Shared};
 
 /// What was sent may take this long to be acknowledged before we say bye all the same.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
-/// After a bye by signalling, media that is still on its way has this long.
+/// After a bye by signalling, media that is still on its way has this long; before the connection
+/// is up, our own peer has it to say what is wrong, which explains more than the bye.
 const LINGER: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(
@@ -316,7 +317,9 @@ impl Call {
                     turn => turn?,
                 },
                 () = sleep_until(linger_until.unwrap_or_else(Instant::now)),
-                    if linger_until.is_some() => return Ok(EndCause::Remote),
+                    if linger_until.is_some() => {
+                    return if connected { Ok(EndCause::Remote) } else { Err(hung_up()) };
+                }
             };
             match turn {
                 Some(Turn::Peer(PeerEvent::Connected)) => {
@@ -333,10 +336,8 @@ impl Call {
                     // DTLS is closed: nothing can follow it.
                     return Ok(EndCause::Remote);
                 }
-                Some(Turn::Peer(PeerEvent::RemoteClosed)) => return Err(hung_up()),
-                Some(Turn::Message(Message::Bye)) if !connected => {
-                    self.remote_said_bye = true;
-                    return Err(hung_up());
+                Some(Turn::Peer(PeerEvent::RemoteClosed)) => {
+                    linger_until.get_or_insert_with(|| Instant::now() + LINGER);
                 }
                 Some(Turn::Peer(PeerEvent::Failed(error))) if connected => {
                     return Err(CallError::Lost(error));
