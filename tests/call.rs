@@ -92,6 +92,17 @@ fn rtp_comes_out_where_rtp_is_wanted() {
 }
 
 #[test]
+fn rtp_of_a_payloader_elsewhere_is_sent_as_it_is() {
+    let vp8 = format!("{} ! identity name=frames ! rtpvp8pay", vp8(FRAMES));
+    every_frame_arrives(&vp8, "video/x-vp8", "", "");
+    let h264 = format!(
+        "{} ! identity name=frames ! rtph264pay config-interval=-1",
+        h264(FRAMES)
+    );
+    every_frame_arrives(&h264, "h264parse", "", "");
+}
+
+#[test]
 fn picture_and_sound_come_as_one_pad_each_in_the_order_of_the_offer() {
     let directory = tempfile::tempdir().unwrap();
     let meet = meet(directory.path());
