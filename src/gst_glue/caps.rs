@@ -39,11 +39,54 @@ pub const CARRIAGES: &[Carriage] = &[
         depayloader: "rtph264depay",
     },
     Carriage {
+        name: "VP9",
+        caps: "video/x-vp9",
+        parser: None,
+        payloader: "rtpvp9pay",
+        depayloader: "rtpvp9depay",
+    },
+    Carriage {
+        name: "AV1",
+        caps: "video/x-av1",
+        parser: Some("av1parse"),
+        payloader: "rtpav1pay",
+        depayloader: "rtpav1depay",
+    },
+    Carriage {
+        name: "H265",
+        caps: "video/x-h265, stream-format = (string) { hvc1, hev1, byte-stream }, \
+               alignment = (string) { au, nal }",
+        parser: Some("h265parse"),
+        payloader: "rtph265pay",
+        depayloader: "rtph265depay",
+    },
+    Carriage {
         name: "opus",
         caps: "audio/x-opus, channel-mapping-family = (int) 0",
         parser: None,
         payloader: "rtpopuspay",
         depayloader: "rtpopusdepay",
+    },
+    Carriage {
+        name: "G722",
+        caps: "audio/G722, rate = (int) 16000, channels = (int) 1",
+        parser: None,
+        payloader: "rtpg722pay",
+        depayloader: "rtpg722depay",
+    },
+    Carriage {
+        name: "PCMU",
+        caps: "audio/x-mulaw, rate = (int) 8000, channels = (int) 1",
+        parser: None,
+        payloader: "rtppcmupay",
+        depayloader: "rtppcmudepay",
+    },
+    Carriage {
+        name: "PCMA",
+        caps: "audio/x-alaw, rate = (int) 8000, channels = (int) 1",
+        parser: None,
+        payloader: "rtppcmapay",
+        depayloader: "rtppcmadepay",
     },
 ];
 
@@ -81,6 +124,43 @@ pub fn encoded_caps(kind: MediaKind) -> gst::Caps {
     caps
 }
 
+/// What a sink pad of `kind` tells an encoder that asks: profiles that WebRTC peers decode come
+/// first, the most widely known of all before others, then whatever there is. An encoder takes
+/// the first that it can make, and else, given the choice, many a one takes 4:4:4.
+pub fn preferred_caps(kind: MediaKind) -> gst::Caps {
+    let mut caps = gst::Caps::new_empty();
+    for row in CARRIAGES {
+        if supported(row.name).is_none_or(|s| s.kind != kind) {
+            continue;
+        }
+        let profiles: &[&str] = match row.name {
+            "H264" => &[
+                "constrained-baseline",
+                "baseline",
+                "main",
+                "constrained-high",
+                "high",
+            ],
+            "H265" => &["main", "main-10"],
+            // VP9 has none: vp9enc takes the profile from its input, and fails if that is not here.
+            "AV1" => &["main"],
+            _ => &[],
+        };
+        if !profiles.is_empty() {
+            let mut known = row.encoded_caps();
+            for structure in known.make_mut().iter_mut() {
+                structure.set("profile", gst::List::new(profiles.iter().copied()));
+            }
+            caps.merge(known);
+        }
+        // Not merged: it would take in what stands before it.
+        caps.make_mut().append(row.encoded_caps());
+    }
+    let rtp = gst::Caps::builder("application/x-rtp").field("media", kind.as_str());
+    caps.make_mut().append(rtp.build());
+    caps
+}
+
 /// Encoded caps of every codec of `kind`, and RTP of them.
 pub fn encoded_and_rtp_caps(kind: MediaKind) -> gst::Caps {
     let mut caps = encoded_caps(kind);
@@ -89,11 +169,15 @@ pub fn encoded_and_rtp_caps(kind: MediaKind) -> gst::Caps {
     caps
 }
 
-/// The codec that a payloader's caps describe; `None` when they are no RTP caps of ours, or tell
-/// too little yet: H264 without a profile, which comes with the first parameter sets.
-pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
+/// The codec that a payloader's caps describe, with what `encoded`, the caps before it, tell of the
+/// profile. `None` when they are no RTP caps of ours, or tell too little yet: H264 without a
+/// profile, which comes with the first parameter sets.
+pub fn codec_of_rtp_caps(caps: &gst::CapsRef, encoded: Option<&gst::CapsRef>) -> Option<Codec> {
     let structure = caps.structure(0)?;
-    let name = structure.get::<&str>("encoding-name").ok()?;
+    let name = match structure.get::<&str>("encoding-name") {
+        Ok(name) => name,
+        Err(_) => static_payload_type(structure.get("payload").ok()?)?,
+    };
     let row = supported(name)?;
     let mut fmtp = Vec::new();
     let mut add = |key: &str, value: Option<String>| {
@@ -118,10 +202,91 @@ pub fn codec_of_rtp_caps(caps: &gst::CapsRef) -> Option<Codec> {
             add("minptime", Some("10".to_owned()));
             add("sprop-stereo", text("sprop-stereo"));
             add("useinbandfec", text("useinbandfec"));
+            add("usedtx", text("usedtx"));
+        }
+        "VP9" | "AV1" | "H265" => {
+            let told = encoded.map(profile_of_encoded).unwrap_or_default();
+            for key in [
+                "profile-id",
+                "profile",
+                "level-idx",
+                "level-id",
+                "tier",
+                "tier-flag",
+            ] {
+                let before = told.iter().find(|(k, _)| *k == key);
+                add(key, text(key).or_else(|| before.map(|(_, v)| v.clone())));
+            }
+            for key in ["tx-mode", "sprop-vps", "sprop-sps", "sprop-pps"] {
+                add(key, text(key));
+            }
         }
         _ => {}
     }
     Some(row.with_fmtp(&fmtp.join(";")))
+}
+
+/// Encodings whose payload type says it all (RFC 3551 section 6), of those that we carry.
+fn static_payload_type(payload_type: i32) -> Option<&'static str> {
+    match payload_type {
+        0 => Some("PCMU"),
+        8 => Some("PCMA"),
+        9 => Some("G722"),
+        _ => None,
+    }
+}
+
+/// Format parameters that encoded caps tell: RFC 9628 section 6, RFC 7798 section 7.1, AV1 RTP
+/// section 7.2.1.
+fn profile_of_encoded(caps: &gst::CapsRef) -> Vec<(&'static str, String)> {
+    let Some(structure) = caps.structure(0) else {
+        return Vec::new();
+    };
+    let text = |key: &str| structure.get::<&str>(key).unwrap_or_default();
+    let number = |value: u32| value.to_string();
+    let mut told = Vec::new();
+    match structure.name().as_str() {
+        "video/x-vp9" if !text("profile").is_empty() => {
+            told.push(("profile-id", text("profile").to_owned()));
+        }
+        "video/x-av1" => {
+            let profile = ["main", "high", "professional"];
+            if let Some(at) = profile.iter().position(|name| *name == text("profile")) {
+                told.push(("profile", at.to_string()));
+            }
+            if let Some((major, minor)) = level(text("level")).filter(|(major, _)| *major >= 2) {
+                told.push(("level-idx", number((major - 2) * 4 + minor)));
+            }
+            if !text("tier").is_empty() {
+                told.push(("tier", number(u32::from(text("tier") == "high"))));
+            }
+        }
+        "video/x-h265" => {
+            let id = match text("profile") {
+                "main" => Some("1"),
+                "main-10" => Some("2"),
+                "main-still-picture" => Some("3"),
+                "" => None,
+                _ => Some("4"),
+            };
+            told.extend(id.map(|id| ("profile-id", id.to_owned())));
+            if let Some((major, minor)) = level(text("level")) {
+                told.push(("level-id", number(major * 30 + minor * 3)));
+            }
+            if !text("tier").is_empty() {
+                told.push(("tier-flag", number(u32::from(text("tier") == "high"))));
+            }
+        }
+        _ => {}
+    }
+    told
+}
+
+/// `3.1` as numbers; `None` for anything that is no level.
+fn level(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
+    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    (major < 100 && minor < 10).then_some((major, minor))
 }
 
 /// The `profile-level-id` of parameter sets, once there is an SPS and a PPS: rtph264pay tells it
@@ -153,9 +318,17 @@ pub fn rtp_caps(codec: &Codec) -> gst::Caps {
     if let Some(channels) = codec.channels {
         builder = builder.field("encoding-params", channels.to_string());
     }
+    if codec.name.eq_ignore_ascii_case("G722") {
+        builder = builder.field("encoding-params", "1");
+    }
     if codec.name.eq_ignore_ascii_case("opus") {
         // Opus always decodes to 48 kHz, and muxers want to know (RFC 7587 section 4.1).
         builder = builder.field("sprop-maxcapturerate", "48000");
+        // Browsers send stereo without saying so, and a mono stream decodes to two channels too:
+        // the one must not lose a channel.
+        if codec.parameter("sprop-stereo").is_none() {
+            builder = builder.field("sprop-stereo", "1");
+        }
     }
     for part in codec.fmtp.split(';') {
         if let Some((key, value)) = part.split_once('=') {
@@ -224,9 +397,38 @@ mod tests {
              sprop-parameter-sets=(string)\"Z0LAHg==,aM4=\""
             .parse()
             .unwrap();
-        let codec = codec_of_rtp_caps(&caps).unwrap();
+        let codec = codec_of_rtp_caps(&caps, None).unwrap();
         assert_eq!(codec.parameter("profile-level-id"), Some("42c01e"));
-        assert_eq!(codec.profile(), Some("constrained-baseline"));
+        assert_eq!(codec.profile().as_deref(), Some("constrained-baseline"));
+    }
+
+    #[test]
+    fn profiles_that_payloaders_leave_out_come_from_the_encoded_caps() {
+        gst::init().unwrap();
+        let codec = |rtp: &str, encoded: &str| {
+            let rtp: gst::Caps = format!("application/x-rtp,{rtp}").parse().unwrap();
+            let encoded: gst::Caps = encoded.parse().unwrap();
+            codec_of_rtp_caps(&rtp, Some(&encoded)).unwrap()
+        };
+        let h265 = codec(
+            "encoding-name=H265",
+            "video/x-h265,profile=main-10,level=(string)3.1,tier=main",
+        );
+        assert_eq!(h265.fmtp, "profile-id=2;level-id=93;tier-flag=0");
+        let av1 = codec(
+            "encoding-name=AV1",
+            "video/x-av1,profile=main,level=(string)4.1,tier=main",
+        );
+        assert_eq!(av1.fmtp, "profile=0;level-idx=9;tier=0");
+        let vp9 = codec("encoding-name=VP9", "video/x-vp9,profile=(string)2");
+        assert_eq!(vp9.profile().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn static_payload_types_need_no_name() {
+        gst::init().unwrap();
+        let caps: gst::Caps = "application/x-rtp,media=audio,payload=8".parse().unwrap();
+        assert_eq!(codec_of_rtp_caps(&caps, None).unwrap().name, "PCMA");
     }
 
     #[test]

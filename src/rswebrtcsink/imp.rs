@@ -152,9 +152,14 @@ impl ElementImpl for RsWebRtcSink {
             return None;
         }
         let weak = self.obj().downgrade();
+        let kind = if template.name_template().starts_with("audio") {
+            MediaKind::Audio
+        } else {
+            MediaKind::Video
+        };
         let ghost = gst::GhostPad::builder_from_template(template)
             .name(name)
-            .query_function(|pad, parent, query| {
+            .query_function(move |pad, parent, query| {
                 // Only the template counts, before and behind what is built with the first caps: an
                 // encoder that asks again once that is there must not change what was offered.
                 // And what does not fit gets to the caps event, which can say what is wrong.
@@ -165,11 +170,12 @@ impl ElementImpl for RsWebRtcSink {
                         return true;
                     }
                     gst::QueryViewMut::Caps(query) => {
+                        let preferred = caps::preferred_caps(kind);
                         let caps = match query.filter_owned() {
-                            Some(filter) => {
-                                filter.intersect_with_mode(&allowed, gst::CapsIntersectMode::First)
-                            }
-                            None => allowed,
+                            // Our order counts: the filter is what the other can make.
+                            Some(filter) => preferred
+                                .intersect_with_mode(&filter, gst::CapsIntersectMode::First),
+                            None => preferred,
                         };
                         query.set_result(&caps);
                         return true;

@@ -5,7 +5,7 @@
 use gst::glib;
 use gst::prelude::*;
 
-use crate::gst_glue::caps::{Carriage, filter};
+use crate::gst_glue::caps::{CARRIAGES, Carriage, filter};
 use crate::gst_glue::errors::missing_element;
 use crate::logging::SINK as CAT;
 
@@ -47,16 +47,22 @@ impl Chain {
                 gst::error_msg!(
                     gst::StreamError::CodecNotFound,
                     (
-                        "pad {} gets {}, which this element does not carry; it takes VP8, H264 \
-                         and Opus, or RTP of these",
+                        "pad {} gets {}, which this element does not carry; it takes {}, or RTP \
+                         of these",
                         pad.name(),
-                        media_type
+                        media_type,
+                        CARRIAGES
+                            .iter()
+                            .map(|row| row.name)
+                            .collect::<Vec<_>>()
+                            .join(", ")
                     )
                 )
             })?;
             elements = encoded_side(carriage, caps)?;
             let payloader = make(carriage.payloader)?;
             configure_payloader(&payloader);
+            tell_encoded_caps(&payloader, &track);
             elements.push(payloader);
         }
         elements.push(track.clone().upcast());
@@ -132,23 +138,50 @@ fn encoded_side(
     let mut elements = Vec::new();
     if let Some(parser) = carriage.parser {
         elements.push(make(parser)?);
-        elements.push(filter(parsed_caps(caps)).map_err(|e| missing_element("capsfilter", &e))?);
+        let parsed = parsed_caps(carriage, caps);
+        elements.push(filter(parsed).map_err(|e| missing_element("capsfilter", &e))?);
     }
     Ok(elements)
 }
 
-/// What h264parse is to give for `caps`: whole access units, in the format they come in, so that
+/// What the parser is to give for `caps`: whole access units, in the format they come in, so that
 /// nothing is converted.
-fn parsed_caps(caps: &gst::CapsRef) -> &'static str {
+fn parsed_caps(carriage: &Carriage, caps: &gst::CapsRef) -> &'static str {
     let format = caps
         .structure(0)
         .and_then(|s| s.get::<&str>("stream-format").ok());
-    match format {
-        Some("avc" | "avc3") => {
+    match (carriage.name, format) {
+        ("H264", Some("avc" | "avc3")) => {
             "video/x-h264, stream-format = (string) { avc, avc3 }, alignment = (string) au"
         }
-        _ => "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au",
+        ("H264", _) => {
+            "video/x-h264, stream-format = (string) byte-stream, alignment = (string) au"
+        }
+        // rtph265pay knows no hev1.
+        ("H265", Some("hvc1")) => {
+            "video/x-h265, stream-format = (string) hvc1, alignment = (string) au"
+        }
+        ("H265", _) => {
+            "video/x-h265, stream-format = (string) byte-stream, alignment = (string) au"
+        }
+        _ => "video/x-av1, stream-format = (string) obu-stream, alignment = (string) tu",
     }
+}
+
+/// Payloaders leave out the profile that a description needs; the caps before them have it.
+fn tell_encoded_caps(payloader: &gst::Element, track: &TrackSink) {
+    let Some(pad) = payloader.static_pad("sink") else {
+        return;
+    };
+    let track = track.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let (Some(gst::EventView::Caps(caps)), Some(track)) =
+            (info.event().map(|e| e.view()), track.upgrade())
+        {
+            track.set_encoded_caps(caps.caps_owned());
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn make(name: &str) -> Result<gst::Element, gst::ErrorMessage> {

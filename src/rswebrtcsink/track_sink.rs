@@ -71,6 +71,11 @@ impl TrackSink {
         self.sink_pad().push_event(event);
     }
 
+    /// Caps of the stream before its payloader.
+    pub fn set_encoded_caps(&self, caps: gst::Caps) {
+        self.imp().set_encoded_caps(caps);
+    }
+
     fn sink_pad(&self) -> gst::Pad {
         self.upcast_ref::<gst_base::BaseSink>().sink_pad().clone()
     }
@@ -89,6 +94,8 @@ mod imp {
         call: Arc<SinkCall>,
         local: usize,
         early_data: EarlyData,
+        /// Before the payloader, if that is ours.
+        encoded_caps: Option<gst::Caps>,
         encoding_name: String,
         clock_rate: u32,
         /// Of the frame that is being collected.
@@ -143,7 +150,8 @@ mod imp {
 
     impl BaseSinkImpl for TrackSink {
         fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-            let Some(codec) = codec_of_rtp_caps(caps) else {
+            let encoded = self.lock().as_ref().and_then(|t| t.encoded_caps.clone());
+            let Some(codec) = codec_of_rtp_caps(caps, encoded.as_deref()) else {
                 gst::debug!(CAT, imp = self, "these caps do not tell all yet: {caps}");
                 return Ok(());
             };
@@ -186,6 +194,7 @@ mod imp {
                 call,
                 local,
                 early_data,
+                encoded_caps: None,
                 encoding_name: String::new(),
                 clock_rate: 90_000,
                 packets: Vec::new(),
@@ -206,6 +215,12 @@ mod imp {
                 };
                 sink.imp().probe(info)
             });
+        }
+
+        pub fn set_encoded_caps(&self, caps: gst::Caps) {
+            if let Some(track) = self.lock().as_mut() {
+                track.encoded_caps = Some(caps);
+            }
         }
 
         pub fn start_at_key_frame(&self) -> bool {

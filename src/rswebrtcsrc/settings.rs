@@ -45,8 +45,18 @@ impl Settings {
                 .default_value(defaults.latency)
                 .mutable_playing()
                 .build(),
-            codecs_property("video-codecs", "Video codecs", "video", "VP8, H264"),
-            codecs_property("audio-codecs", "Audio codecs", "audio", "OPUS"),
+            codecs_property(
+                "video-codecs",
+                "Video codecs",
+                "video",
+                "VP8, H264, VP9, AV1, H265",
+            ),
+            codecs_property(
+                "audio-codecs",
+                "Audio codecs",
+                "audio",
+                "OPUS, G722, PCMU, PCMA",
+            ),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
                 .blurb("Counters of the call, W3C names: one structure a peer, in it one a stream")
@@ -153,7 +163,10 @@ mod tests {
         gst::init().unwrap();
         let names = |rows: Vec<&Supported>| rows.iter().map(|r| r.name).collect::<Vec<_>>();
         let video = |text| chosen(MediaKind::Video, text);
-        assert_eq!(names(video(None).unwrap()), ["VP8", "H264"]);
+        assert_eq!(
+            names(video(None).unwrap()),
+            ["VP8", "H264", "VP9", "AV1", "H265"]
+        );
         assert_eq!(names(video(Some("h264, vp8")).unwrap()), ["H264", "VP8"]);
         assert!(video(Some("")).unwrap().is_empty());
         assert!(video(Some("opus")).is_err());

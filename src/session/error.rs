@@ -24,7 +24,8 @@ pub enum CallError {
     #[error(
         "no codec in common: this side would {ours}; the remote takes part with {theirs}. Encode \
          to a codec and profile that it has (H264 constrained-baseline and VP8 are taken nearly \
-         everywhere), or allow that codec on the remote"
+         everywhere; video/x-raw,format=I420 before the encoder keeps it from rarer profiles), or \
+         allow that codec on the remote"
     )]
     NoCommonCodec {
         /// What we do.

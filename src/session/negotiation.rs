@@ -253,7 +253,7 @@ fn idle_codec(line: &MediaLine) -> Vec<Codec> {
     line.codecs
         .iter()
         .find(|codec| !line.rejected && Codec::receivable(codec))
-        .map(with_our_feedback)
+        .map(|codec| codec.stated_by_us(None))
         .into_iter()
         .collect()
 }
