@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod h264;
+pub mod header_extension;
 pub mod keyframe;
 pub mod queue;
 pub mod rtp_packet;
