@@ -3,9 +3,12 @@
 //!
 //! Invariant: plain data and plain queues; nothing here knows GStreamer, sockets or tasks.
 
+pub mod av1;
 pub mod codec;
 pub mod h264;
+pub mod h265;
 pub mod header_extension;
 pub mod keyframe;
 pub mod queue;
 pub mod rtp_packet;
+pub mod vp9;
