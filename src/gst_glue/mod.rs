@@ -2,6 +2,7 @@
 //! Between GStreamer and the layers below: caps and codecs, buffers and RTP packets, errors and
 //! bus messages, properties that both elements have.
 
+pub mod av1;
 pub mod caps;
 pub mod errors;
 pub mod events;
