@@ -20,7 +20,7 @@ pub enum HeaderExtension {
     AbsSendTime,
     /// Transmission time offset (RFC 5450): 24 bits, signed, RTP clock.
     TransmissionOffset,
-    /// Which way up the picture is (3GPP TS 26.114 section 7.4.5): 8 bits, the module `orientation`.
+    /// Which way up the picture is: [`super::orientation::Orientation`].
     VideoOrientation,
     /// How long a receiver should hold frames: [`PlayoutDelay`].
     PlayoutDelay,
