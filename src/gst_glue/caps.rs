@@ -3,8 +3,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use gst::prelude::*;
 
 use crate::media::codec::{Codec, MediaKind, supported};
+
+use super::av1::{Av1Depay, Av1Pay};
+use super::errors::missing_element;
 
 /// How one codec is carried: GStreamer's own elements and caps.
 #[derive(Debug)]
@@ -16,9 +20,34 @@ pub struct Carriage {
     /// Parser, if the stream needs one.
     pub parser: Option<&'static str>,
     /// RTP payloader.
-    pub payloader: &'static str,
+    pub payloader: Part,
     /// RTP depayloader.
-    pub depayloader: &'static str,
+    pub depayloader: Part,
+}
+
+/// Where an element comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Part {
+    /// One of GStreamer's.
+    Factory(&'static str),
+    /// One of our own.
+    Own(fn() -> gst::Element),
+}
+
+impl Part {
+    /// A new element.
+    ///
+    /// # Errors
+    ///
+    /// Which one is missing.
+    pub fn make(self) -> Result<gst::Element, gst::ErrorMessage> {
+        match self {
+            Self::Factory(name) => gst::ElementFactory::make(name)
+                .build()
+                .map_err(|e| missing_element(name, &e)),
+            Self::Own(make) => Ok(make()),
+        }
+    }
 }
 
 /// One row a codec of the codec table.
@@ -27,66 +56,66 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "VP8",
         caps: "video/x-vp8",
         parser: None,
-        payloader: "rtpvp8pay",
-        depayloader: "rtpvp8depay",
+        payloader: Part::Factory("rtpvp8pay"),
+        depayloader: Part::Factory("rtpvp8depay"),
     },
     Carriage {
         name: "H264",
         caps: "video/x-h264, stream-format = (string) { avc, avc3, byte-stream }, \
                alignment = (string) { au, nal }",
         parser: Some("h264parse"),
-        payloader: "rtph264pay",
-        depayloader: "rtph264depay",
+        payloader: Part::Factory("rtph264pay"),
+        depayloader: Part::Factory("rtph264depay"),
     },
     Carriage {
         name: "VP9",
         caps: "video/x-vp9",
         parser: None,
-        payloader: "rtpvp9pay",
-        depayloader: "rtpvp9depay",
+        payloader: Part::Factory("rtpvp9pay"),
+        depayloader: Part::Factory("rtpvp9depay"),
     },
     Carriage {
         name: "AV1",
         caps: "video/x-av1",
         parser: Some("av1parse"),
-        payloader: "rtpav1pay",
-        depayloader: "rtpav1depay",
+        payloader: Part::Own(|| gst::glib::Object::new::<Av1Pay>().upcast()),
+        depayloader: Part::Own(|| gst::glib::Object::new::<Av1Depay>().upcast()),
     },
     Carriage {
         name: "H265",
         caps: "video/x-h265, stream-format = (string) { hvc1, hev1, byte-stream }, \
                alignment = (string) { au, nal }",
         parser: Some("h265parse"),
-        payloader: "rtph265pay",
-        depayloader: "rtph265depay",
+        payloader: Part::Factory("rtph265pay"),
+        depayloader: Part::Factory("rtph265depay"),
     },
     Carriage {
         name: "opus",
         caps: "audio/x-opus, channel-mapping-family = (int) 0",
         parser: None,
-        payloader: "rtpopuspay",
-        depayloader: "rtpopusdepay",
+        payloader: Part::Factory("rtpopuspay"),
+        depayloader: Part::Factory("rtpopusdepay"),
     },
     Carriage {
         name: "G722",
         caps: "audio/G722, rate = (int) 16000, channels = (int) 1",
         parser: None,
-        payloader: "rtpg722pay",
-        depayloader: "rtpg722depay",
+        payloader: Part::Factory("rtpg722pay"),
+        depayloader: Part::Factory("rtpg722depay"),
     },
     Carriage {
         name: "PCMU",
         caps: "audio/x-mulaw, rate = (int) 8000, channels = (int) 1",
         parser: None,
-        payloader: "rtppcmupay",
-        depayloader: "rtppcmudepay",
+        payloader: Part::Factory("rtppcmupay"),
+        depayloader: Part::Factory("rtppcmudepay"),
     },
     Carriage {
         name: "PCMA",
         caps: "audio/x-alaw, rate = (int) 8000, channels = (int) 1",
         parser: None,
-        payloader: "rtppcmapay",
-        depayloader: "rtppcmadepay",
+        payloader: Part::Factory("rtppcmapay"),
+        depayloader: Part::Factory("rtppcmadepay"),
     },
 ];
 

@@ -21,11 +21,22 @@ pub const NOTICE: &str = "rswebrtc-notice";
 /// So many notes of one call are told; the rest is in the debug log.
 const NOTICES: u32 = 20;
 
+/// The pad of one agreed stream.
+pub struct Pad {
+    /// The session's `local` of the stream.
+    pub local: usize,
+    /// Its name.
+    pub name: String,
+    /// Its caps, if they are known.
+    pub caps: Option<gst::Caps>,
+}
+
 /// Tells about one call.
 pub struct Teller {
     on_stderr: bool,
     notices: u32,
     agreed: Vec<AgreedStream>,
+    transport: TransportInfo,
 }
 
 impl Teller {
@@ -35,6 +46,7 @@ impl Teller {
             on_stderr,
             notices: 0,
             agreed: Vec::new(),
+            transport: TransportInfo::default(),
         }
     }
 
@@ -90,27 +102,43 @@ impl Teller {
         self.agreed = agreed;
     }
 
-    /// Posts the message and writes the report. `pads` are names and caps by local stream.
+    /// The transport is up: posts the message and writes the report.
     pub fn connected(
-        &self,
+        &mut self,
         element: &gst::Element,
         transport: &TransportInfo,
         stats: &[(AgreedStream, StreamStats)],
-        pads: &[(String, Option<gst::Caps>)],
+        pads: &[Pad],
     ) {
-        let structure = negotiated(&self.agreed, transport, stats, pads);
+        self.transport = transport.clone();
+        self.tell(element, "connected", stats, pads);
+    }
+
+    /// The same after a negotiation during the call.
+    pub fn negotiated_anew(
+        &self,
+        element: &gst::Element,
+        stats: &[(AgreedStream, StreamStats)],
+        pads: &[Pad],
+    ) {
+        self.tell(element, "negotiated anew", stats, pads);
+    }
+
+    fn tell(
+        &self,
+        element: &gst::Element,
+        what: &str,
+        stats: &[(AgreedStream, StreamStats)],
+        pads: &[Pad],
+    ) {
+        let structure = negotiated(&self.agreed, &self.transport, stats, pads);
         let message = gst::message::Element::builder(structure)
             .src(element)
             .build();
         let _ = element.post_message(message);
         if self.on_stderr {
-            write(&report(
-                &element.name(),
-                &self.agreed,
-                transport,
-                stats,
-                pads,
-            ));
+            let title = format!("{}: {what}", element.name());
+            write(&report(&title, &self.agreed, &self.transport, stats, pads));
         }
     }
 }
@@ -135,11 +163,8 @@ fn direction(stream: &AgreedStream) -> &'static str {
     }
 }
 
-fn pad_of<'a>(
-    stream: &AgreedStream,
-    pads: &'a [(String, Option<gst::Caps>)],
-) -> Option<&'a (String, Option<gst::Caps>)> {
-    pads.get(stream.local)
+fn pad_of<'a>(stream: &AgreedStream, pads: &'a [Pad]) -> Option<&'a Pad> {
+    pads.iter().find(|pad| pad.local == stream.local)
 }
 
 fn ssrcs(stream: &AgreedStream, stats: &[(AgreedStream, StreamStats)]) -> (u32, u32) {
@@ -154,7 +179,7 @@ fn negotiated(
     agreed: &[AgreedStream],
     transport: &TransportInfo,
     stats: &[(AgreedStream, StreamStats)],
-    pads: &[(String, Option<gst::Caps>)],
+    pads: &[Pad],
 ) -> gst::Structure {
     let streams = agreed.iter().map(|stream| {
         let codec = &stream.codec;
@@ -177,9 +202,17 @@ fn negotiated(
                 .field("rtx-payload-type", u32::from(rtx))
                 .field("rtx-ssrc", rtx_ssrc);
         }
-        if let Some((name, caps)) = pad_of(stream, pads) {
-            builder = builder.field("pad", name);
-            if let Some(caps) = caps {
+        let extensions = stream.extensions.iter().map(|(id, extension)| {
+            let text = format!("{id} {}", extension.uri());
+            text.to_send_value()
+        });
+        builder = builder.field("extensions", gst::List::new(extensions));
+        if let Some(msid) = &stream.msid {
+            builder = builder.field("msid", msid);
+        }
+        if let Some(pad) = pad_of(stream, pads) {
+            builder = builder.field("pad", &pad.name);
+            if let Some(caps) = &pad.caps {
                 builder = builder.field("caps", caps);
             }
         }
@@ -197,17 +230,17 @@ fn negotiated(
 }
 
 fn report(
-    element: &str,
+    title: &str,
     agreed: &[AgreedStream],
     transport: &TransportInfo,
     stats: &[(AgreedStream, StreamStats)],
-    pads: &[(String, Option<gst::Caps>)],
+    pads: &[Pad],
 ) -> String {
-    let mut text = format!("{element}: connected\n");
+    let mut text = format!("{title}\n");
     for stream in agreed {
         let codec = &stream.codec;
         let (ssrc, rtx_ssrc) = ssrcs(stream, stats);
-        let name = pad_of(stream, pads).map(|(name, _)| name.as_str());
+        let name = pad_of(stream, pads).map(|pad| pad.name.as_str());
         text += &format!(
             "  {}: {} {codec}, mid {}, payload type {}",
             name.unwrap_or(codec.kind.as_str()),
@@ -227,7 +260,12 @@ fn report(
         if !codec.feedback.is_empty() {
             text += &format!(", feedback {}", codec.feedback.join(" / "));
         }
-        if let Some(caps) = pad_of(stream, pads).and_then(|(_, caps)| caps.as_ref()) {
+        if !stream.extensions.is_empty() {
+            let names = stream.extensions.iter();
+            let names: Vec<_> = names.map(|(_, extension)| extension.short_name()).collect();
+            text += &format!(", extensions {}", names.join(" / "));
+        }
+        if let Some(caps) = pad_of(stream, pads).and_then(|pad| pad.caps.as_ref()) {
             text += &format!(", {}", picture(caps));
         }
         text.push('\n');

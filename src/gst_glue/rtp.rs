@@ -4,20 +4,54 @@
 use bytes::Bytes;
 use gst_rtp::rtp_buffer::RTPBuffer;
 
+use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::{InboundPacket, OutboundPacket};
 
-/// The packet that a payloader made, with `shift` added to its timestamp; `None` when the buffer
-/// is no RTP packet. Copies the payload once: it must outlive the buffer and be contiguous.
-pub fn outbound(buffer: &gst::BufferRef, shift: u32) -> Option<OutboundPacket> {
+/// The header extensions that RTP caps announce (`extmap-ID`, RFC 8285), as far as we know them.
+pub fn extension_map(caps: &gst::CapsRef) -> Vec<(u8, HeaderExtension)> {
+    let Some(structure) = caps.structure(0) else {
+        return Vec::new();
+    };
+    structure
+        .iter()
+        .filter_map(|(name, value)| {
+            let id = name.strip_prefix("extmap-")?.parse().ok()?;
+            // Either the URI, or direction, URI and attributes.
+            let uri = value.get::<String>().ok().or_else(|| {
+                let parts = value.get::<gst::Array>().ok()?;
+                parts.get(1)?.get::<String>().ok()
+            })?;
+            Some((id, HeaderExtension::from_uri(&uri)?))
+        })
+        .collect()
+}
+
+/// The packet that a payloader made, with `shift` added to its timestamp and those header
+/// extensions that `known` names; `None` when the buffer is no RTP packet. Copies the payload once:
+/// it must outlive the buffer and be contiguous.
+pub fn outbound(
+    buffer: &gst::BufferRef,
+    shift: u32,
+    known: &[(u8, HeaderExtension)],
+) -> Option<OutboundPacket> {
     let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
     let payload = rtp
         .payload()
         .map(Bytes::copy_from_slice)
         .unwrap_or_default();
+    let value = |id: u8| {
+        let found = rtp.extension_onebyte_header(id, 0);
+        found.or_else(|| rtp.extension_twobytes_header(id, 0).map(|(_, value)| value))
+    };
+    let extensions = known
+        .iter()
+        .filter_map(|(id, extension)| Some((*extension, Bytes::copy_from_slice(value(*id)?))))
+        .collect();
     Some(OutboundPacket {
         timestamp: rtp.timestamp().wrapping_add(shift),
         marker: rtp.is_marker(),
         payload,
+        extensions,
     })
 }
 

@@ -3,10 +3,17 @@
 
 /// Whether `payload` belongs to a frame that a decoder can start at. Audio always can.
 pub fn is_key(encoding_name: &str, payload: &[u8]) -> bool {
-    if encoding_name.eq_ignore_ascii_case("VP8") {
+    let named = |name: &str| encoding_name.eq_ignore_ascii_case(name);
+    if named("VP8") {
         vp8(payload)
-    } else if encoding_name.eq_ignore_ascii_case("H264") {
+    } else if named("H264") {
         h264(payload)
+    } else if named("VP9") {
+        super::vp9::is_key(payload)
+    } else if named("H265") {
+        super::h265::is_key(payload)
+    } else if named("AV1") {
+        super::av1::is_key(payload)
     } else {
         true
     }

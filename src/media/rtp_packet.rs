@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::header_extension::HeaderExtension;
+
 /// One packet on its way out. SSRC, payload type and sequence number are the peer's: it numbers
 /// the packets it really sends, so that what was dropped before never looks like loss.
 #[derive(Debug, Clone)]
@@ -15,6 +17,9 @@ pub struct OutboundPacket {
     pub marker: bool,
     /// The payload, shared between peers.
     pub payload: Bytes,
+    /// Header extensions that the stream brought along (RFC 8285); what was not negotiated stays
+    /// behind.
+    pub extensions: Vec<(HeaderExtension, Bytes)>,
 }
 
 /// The packets of one frame, handed over at once.

@@ -7,25 +7,27 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCSessionDescription};
 
-use super::description::{self, Own, Setup};
+use super::description::{self, Own, OwnLine, Setup};
 use super::handler::{Handler, States};
 use super::outbound::{Drained, Pushed};
 use super::runtime::PeerRuntime;
-use super::shared::{EVENT_CAPACITY, Shared, lock, random};
+use super::shared::{EVENT_CAPACITY, Shared, lock, random, random_ssrcs};
 use super::watch::Role;
 use super::{
-    Direction, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamStats, TransportInfo,
-    engine, stats, watch as watching,
+    Direction, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamConfig, StreamStats,
+    TransportInfo, engine, stats, watch as watching,
 };
 use crate::media::codec::Codec;
 use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
+use crate::sdp::{Declared, Remote, Transport};
 
 /// Host candidates are there at once; a STUN server may not answer.
 const GATHERING: Duration = Duration::from_secs(5);
@@ -59,8 +61,23 @@ pub(super) struct WebRtcPeer {
     pub(super) shared: Arc<Shared>,
     config: PeerConfig,
     cname: String,
+    session_id: u64,
     runtime: tokio::runtime::Handle,
     stage: Mutex<Stage>,
+    dialogue: Mutex<Dialogue>,
+}
+
+/// What was said so far.
+#[derive(Default)]
+struct Dialogue {
+    /// Our m-lines, in order.
+    lines: Vec<OwnLine>,
+    /// Counts our descriptions (RFC 8829 section 5.2.2).
+    version: u64,
+    /// Ours, with all candidates.
+    local: Option<Transport>,
+    /// The remote's, as webrtc has it.
+    remote: Option<Transport>,
 }
 
 enum Stage {
@@ -94,15 +111,18 @@ impl Link {
         None
     }
 
-    /// Our description with all candidates.
-    async fn gathered(&self) -> Result<String, PeerError> {
+    /// Our transport with all candidates.
+    async fn gathered(&self) -> Result<Transport, PeerError> {
         let mut states = self.states.clone();
         let complete = states.wait_for(|states| states.gathered);
         if tokio::time::timeout(GATHERING, complete).await.is_err() {
             log::debug!(target: "rswebrtc::peer", "gathering is late: going on with what there is");
         }
         let description = self.connection.local_description().await;
-        description.map(|d| d.sdp).ok_or(PeerError::Closed)
+        let description = description.ok_or(PeerError::Closed)?;
+        let description = Remote::read(&description.sdp)
+            .map_err(|error| PeerError::Description(error.to_string()))?;
+        Ok(description.transport(0))
     }
 
     async fn apply_early_candidates(&self) {
@@ -146,6 +166,18 @@ fn refused(error: webrtc::error::Error) -> PeerError {
     PeerError::Description(text.chars().take(200).collect())
 }
 
+fn read(text: &str) -> Result<Remote, PeerError> {
+    Remote::read(text).map_err(|error| PeerError::Description(error.to_string()))
+}
+
+/// What the remote declares in each audio and video m-line.
+fn declared(remote: &Remote) -> Vec<Declared> {
+    remote
+        .audio_video()
+        .map(|(line, _)| remote.declared(line.index))
+        .collect()
+}
+
 impl WebRtcPeer {
     pub(super) fn new(config: PeerConfig) -> Result<(Self, mpsc::Receiver<PeerEvent>), PeerError> {
         if config.addresses.is_empty() {
@@ -153,11 +185,14 @@ impl WebRtcPeer {
         }
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
         let peer = Self {
-            shared: Arc::new(Shared::new(config.streams.clone(), sender)),
+            shared: Arc::new(Shared::new(sender)),
             config,
             cname: format!("{:016x}", random()),
+            // RFC 8829 section 5.2.1: 63 bits.
+            session_id: random() >> 1,
             runtime: tokio::runtime::Handle::current(),
             stage: Mutex::new(Stage::New { early: Vec::new() }),
+            dialogue: Mutex::default(),
         };
         Ok((peer, events))
     }
@@ -174,7 +209,7 @@ impl WebRtcPeer {
                     return Err(if closed {
                         PeerError::Closed
                     } else {
-                        PeerError::Description("a peer negotiates once".to_owned())
+                        PeerError::Description("an offer is being made already".to_owned())
                     });
                 }
             }
@@ -188,7 +223,7 @@ impl WebRtcPeer {
             .collect();
         let connection = PeerConnectionBuilder::new()
             .with_configuration(engine::configuration(&self.config.ice_servers))
-            .with_media_engine(engine::media_engine(&self.config.streams)?)
+            .with_media_engine(engine::media_engine()?)
             .with_setting_engine(engine::settings(role))
             .with_interceptor_registry(engine::interceptors(self.shared.clone()))
             .with_runtime(Arc::new(PeerRuntime::new(self.shared.nudge.clone())))
@@ -218,25 +253,22 @@ impl WebRtcPeer {
         Ok(link)
     }
 
-    /// The m-lines as webrtc sees them, see [`description::incoming`].
-    async fn add_lines(&self, link: &Link) -> Result<(), PeerError> {
-        for (index, stream) in self.config.streams.iter().enumerate() {
-            let Some(codec) = stream.codecs.first() else {
-                continue;
-            };
-            let (ssrc, _) = self.shared.outbound.ssrcs(index);
-            let init = RTCRtpTransceiverInit {
-                direction: RTCRtpTransceiverDirection::Sendrecv,
-                streams: vec![],
-                send_encodings: vec![engine::encoding(codec, ssrc)],
-            };
-            let kind = engine::kind_of(stream.kind);
-            link.connection
-                .add_transceiver_from_kind(kind, Some(init))
-                .await
-                .map_err(refused)?;
-        }
-        Ok(())
+    /// The m-line that webrtc sees, see [`description`].
+    async fn add_line(&self, link: &Link) -> Result<(), PeerError> {
+        let init = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Sendrecv,
+            streams: vec![],
+            send_encodings: vec![engine::encoding(random_ssrcs(&[])())],
+        };
+        link.connection
+            .add_transceiver_from_kind(RtpCodecKind::Video, Some(init))
+            .await
+            .map(|_| ())
+            .map_err(refused)
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(*lock(&self.stage), Stage::New { .. })
     }
 
     fn link(&self) -> Result<Arc<Link>, PeerError> {
@@ -249,29 +281,76 @@ impl WebRtcPeer {
         }
     }
 
-    fn outgoing(&self, text: &str) -> String {
-        let streams = &self.config.streams;
+    /// Writes our next description.
+    fn say(&self, lines: Vec<OwnLine>, setup: &str, bundle: bool) -> Result<String, PeerError> {
+        let mut dialogue = lock(&self.dialogue);
+        dialogue.version += 1;
+        dialogue.lines = lines;
+        let streams: Vec<StreamConfig> = self
+            .shared
+            .lines()
+            .iter()
+            .map(|l| l.config.clone())
+            .collect();
         let own = Own {
-            streams,
+            lines: &dialogue.lines,
+            streams: &streams,
             ssrcs: (0..streams.len())
                 .map(|index| self.shared.outbound.ssrcs(index))
                 .collect(),
             cname: &self.cname,
+            transport: dialogue.local.as_ref().ok_or(PeerError::Closed)?,
+            setup,
+            session_id: self.session_id,
+            version: dialogue.version,
+            bundle,
         };
-        description::outgoing(text, &own)
+        Ok(description::write(&own))
     }
 
-    /// Notes what both sides agreed on.
-    fn agreed(&self, answer: &str, remote: &str) {
-        let negotiated = description::negotiated(answer, remote);
-        for (index, stream) in negotiated.iter().enumerate() {
-            if let Some(id) = stream.mid_extension {
-                self.shared.outbound.set_mid(index, id, &stream.mid);
-            }
+    /// Our m-lines with those of `streams` that are new; refused ones stay where they are.
+    fn offered_lines(&self, streams: usize) -> Vec<OwnLine> {
+        let mut lines = lock(&self.dialogue).lines.clone();
+        let known = lines
+            .iter()
+            .filter(|line| matches!(line, OwnLine::Stream(_)))
+            .count();
+        // A refused m-line of audio or video has a place among the streams, too.
+        let refused = lines
+            .iter()
+            .filter(|line| matches!(line, OwnLine::Refused { media, .. } if media == "audio" || media == "video"))
+            .count();
+        lines.extend((known + refused..streams).map(OwnLine::Stream));
+        lines
+    }
+
+    /// Applies an offer's transport, unless it is the one we have.
+    async fn answer_transport(&self, link: &Link, transport: Transport) -> Result<(), PeerError> {
+        let same = lock(&self.dialogue)
+            .remote
+            .as_ref()
+            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd);
+        if same {
+            return Ok(());
         }
-        if self.shared.negotiated.set(negotiated).is_err() {
-            log::debug!(target: "rswebrtc::peer", "negotiated twice");
-        }
+        let remote =
+            RTCSessionDescription::offer(description::canonical(&transport)).map_err(refused)?;
+        link.connection
+            .set_remote_description(remote)
+            .await
+            .map_err(refused)?;
+        let answer = link.connection.create_answer(None).await.map_err(refused)?;
+        self.shared.nudge.checks_started();
+        link.connection
+            .set_local_description(answer)
+            .await
+            .map_err(refused)?;
+        link.apply_early_candidates().await;
+        let local = link.gathered().await?;
+        let mut dialogue = lock(&self.dialogue);
+        dialogue.local = Some(local);
+        dialogue.remote = Some(transport);
+        Ok(())
     }
 
     fn start_watching(&self, link: &Arc<Link>, role: Role) {
@@ -286,8 +365,8 @@ impl WebRtcPeer {
 
     /// RFC 8842 section 5.3; where the choice is ours, a sender becomes the DTLS client, which has
     /// its keys last, so that nothing it sends comes too early.
-    fn answering_role(&self, offer: &str) -> RTCDtlsRole {
-        let sends = (0..self.config.streams.len()).any(|index| self.shared.sends(index));
+    fn answering_role(offer: &Transport, streams: &[StreamConfig]) -> RTCDtlsRole {
+        let sends = streams.iter().any(|s| s.direction == Direction::SendOnly);
         match description::setup(offer) {
             Setup::Active => RTCDtlsRole::Server,
             Setup::Passive => RTCDtlsRole::Client,
@@ -299,55 +378,78 @@ impl WebRtcPeer {
 
 #[async_trait::async_trait]
 impl Peer for WebRtcPeer {
-    async fn create_offer(&self) -> Result<String, PeerError> {
-        let link = self.build(RTCDtlsRole::Auto).await?;
-        self.add_lines(&link).await?;
-        let offer = link.connection.create_offer(None).await.map_err(refused)?;
-        link.connection
-            .set_local_description(offer)
-            .await
-            .map_err(refused)?;
-        Ok(self.outgoing(&link.gathered().await?))
+    async fn create_offer(&self, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
+        if self.is_new() {
+            let link = self.build(RTCDtlsRole::Auto).await?;
+            self.add_line(&link).await?;
+            let offer = link.connection.create_offer(None).await.map_err(refused)?;
+            link.connection
+                .set_local_description(offer)
+                .await
+                .map_err(refused)?;
+            let local = link.gathered().await?;
+            lock(&self.dialogue).local = Some(local);
+        }
+        self.link()?;
+        let lines = self.offered_lines(streams.len());
+        self.shared.set_lines(streams, None);
+        self.say(lines, "actpass", true)
     }
 
-    async fn answer(&self, offer: String) -> Result<String, PeerError> {
-        let role = self.answering_role(&offer);
-        self.shared
-            .dtls_server
-            .store(role == RTCDtlsRole::Server, Ordering::Release);
-        let link = self.build(role).await?;
-        self.add_lines(&link).await?;
-        let remote =
-            RTCSessionDescription::offer(description::incoming(&offer)).map_err(refused)?;
-        link.connection
-            .set_remote_description(remote)
-            .await
-            .map_err(refused)?;
-        let answer = link.connection.create_answer(None).await.map_err(refused)?;
-        self.shared.nudge.checks_started();
-        link.connection
-            .set_local_description(answer)
-            .await
-            .map_err(refused)?;
-        link.apply_early_candidates().await;
-        let answer = self.outgoing(&link.gathered().await?);
-        self.agreed(&answer, &offer);
-        self.start_watching(&link, Role::Answerer);
+    async fn answer(&self, offer: String, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
+        let offer = read(&offer)?;
+        let lines = description::answer_lines(&offer, &streams);
+        let Some(first) = lines.iter().position(|l| matches!(l, OwnLine::Stream(_))) else {
+            return Err(PeerError::Description(
+                "it leaves nothing to take part in".to_owned(),
+            ));
+        };
+        let transport = offer.transport(first);
+        let link = if self.is_new() {
+            let role = Self::answering_role(&transport, &streams);
+            self.shared
+                .dtls_server
+                .store(role == RTCDtlsRole::Server, Ordering::Release);
+            let link = self.build(role).await?;
+            self.add_line(&link).await?;
+            link
+        } else {
+            self.link()?
+        };
+        self.shared.set_lines(streams, Some(declared(&offer)));
+        self.answer_transport(&link, transport).await?;
+        let server = self.shared.dtls_server.load(Ordering::Acquire);
+        let setup = if server { "passive" } else { "active" };
+        let answer = self.say(lines, setup, offer.bundles(first))?;
+        if lock(&link.watcher).is_none() {
+            self.start_watching(&link, Role::Answerer);
+        }
         Ok(answer)
     }
 
-    async fn set_answer(&self, answer: String) -> Result<(), PeerError> {
+    async fn set_answer(
+        &self,
+        answer: String,
+        streams: Vec<StreamConfig>,
+    ) -> Result<(), PeerError> {
         let link = self.link()?;
-        let remote =
-            RTCSessionDescription::answer(description::incoming(&answer)).map_err(refused)?;
-        let server = description::setup(&answer) == Setup::Active;
+        let answer = read(&answer)?;
+        let accepted = answer.media.iter().find(|line| !line.rejected);
+        let transport = answer.transport(accepted.map_or(0, |line| line.index));
+        self.shared.set_lines(streams, Some(declared(&answer)));
+        if lock(&self.dialogue).remote.is_some() {
+            return Ok(());
+        }
+        let server = description::setup(&transport) == Setup::Active;
         self.shared.dtls_server.store(server, Ordering::Release);
-        self.agreed(&answer, &answer);
         self.shared.nudge.checks_started();
+        let remote =
+            RTCSessionDescription::answer(description::canonical(&transport)).map_err(refused)?;
         link.connection
             .set_remote_description(remote)
             .await
             .map_err(refused)?;
+        lock(&self.dialogue).remote = Some(transport);
         link.apply_early_candidates().await;
         self.start_watching(&link, Role::Offerer);
         Ok(())
@@ -356,13 +458,14 @@ impl Peer for WebRtcPeer {
     async fn add_candidate(
         &self,
         candidate: String,
-        mid: Option<String>,
-        mline_index: Option<u16>,
+        _mid: Option<String>,
+        _mline_index: Option<u16>,
     ) -> Result<(), PeerError> {
+        // There is one transport, whichever m-line a candidate is for.
         let candidate = RTCIceCandidateInit {
             candidate,
-            sdp_mid: mid,
-            sdp_mline_index: mline_index,
+            sdp_mid: Some("0".to_owned()),
+            sdp_mline_index: Some(0),
             ..Default::default()
         };
         if let Stage::New { early } = &mut *lock(&self.stage) {
@@ -422,8 +525,9 @@ impl Peer for WebRtcPeer {
     }
 
     fn inbound(&self, index: usize) -> Option<Arc<InboundQueue>> {
-        let receives = self.config.streams.get(index)?.direction == Direction::RecvOnly;
-        self.shared.inbound.get(index).filter(|_| receives).cloned()
+        let lines = self.shared.lines();
+        let line = lines.get(index)?;
+        (line.config.direction == Direction::RecvOnly).then(|| line.inbound.clone())
     }
 
     fn request_key_frame(&self, index: usize) {

@@ -7,10 +7,9 @@ use std::time::Duration;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RtpCodecKind,
 };
-use rtc::sdp::extmap::{SDES_MID_URI, TRANSPORT_CC_URI};
 use webrtc::peer_connection::{
     MediaEngine, RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, Registry, SettingEngine,
     SettingEngineBuilder, Slot,
@@ -18,8 +17,7 @@ use webrtc::peer_connection::{
 
 use super::interceptors::MediaPath;
 use super::shared::Shared;
-use super::{IceServer, PeerError, StreamConfig};
-use crate::media::codec::{Codec, MediaKind};
+use super::{IceServer, PeerError};
 
 /// Time between two rounds of connectivity checks; the default of 200 ms is what a call would
 /// wait for. [`super::runtime::Nudge`] stretches it when nobody answers.
@@ -31,84 +29,43 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 /// Packets that may arrive late (a retransmission after a big key frame) and still be decrypted.
 const REPLAY_WINDOW: usize = 8192;
 
-pub(super) fn kind_of(kind: MediaKind) -> RtpCodecKind {
-    match kind {
-        MediaKind::Audio => RtpCodecKind::Audio,
-        MediaKind::Video => RtpCodecKind::Video,
-    }
-}
-
 /// `ccm fir` as type and parameter.
 pub(super) fn feedback(text: &str) -> (String, String) {
     let (kind, parameter) = text.split_once(' ').unwrap_or((text, ""));
     (kind.to_owned(), parameter.to_owned())
 }
 
-/// The codecs and header extensions of `streams`.
-pub(super) fn media_engine(streams: &[StreamConfig]) -> Result<MediaEngine, PeerError> {
+/// The one codec of the one m-line that webrtc sees, see [`super::description`].
+pub(super) fn media_engine() -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
-    let refused = |error: webrtc::error::Error| PeerError::Description(error.to_string());
-    for codec in streams.iter().flat_map(|stream| &stream.codecs) {
-        let kind = kind_of(codec.kind);
-        engine
-            .register_codec(parameters(codec), kind)
-            .map_err(refused)?;
-        if let Some(payload_type) = codec.rtx_payload_type {
-            let rtx = RTCRtpCodec {
-                mime_type: format!("{}/rtx", codec.kind.as_str()),
-                clock_rate: codec.clock_rate,
-                channels: 0,
-                sdp_fmtp_line: format!("apt={}", codec.payload_type),
-                rtcp_feedback: vec![],
-            };
-            let rtx = RTCRtpCodecParameters {
-                rtp_codec: rtx,
-                payload_type,
-            };
-            engine.register_codec(rtx, kind).map_err(refused)?;
-        }
-    }
-    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
-        for uri in [SDES_MID_URI, TRANSPORT_CC_URI] {
-            let extension = RTCRtpHeaderExtensionCapability {
-                uri: uri.to_owned(),
-            };
-            engine
-                .register_header_extension(extension, kind, None)
-                .map_err(refused)?;
-        }
-    }
+    let codec = RTCRtpCodecParameters {
+        rtp_codec: codec(),
+        payload_type: 96,
+    };
+    engine
+        .register_codec(codec, RtpCodecKind::Video)
+        .map_err(|error| PeerError::Description(error.to_string()))?;
     Ok(engine)
 }
 
-fn parameters(codec: &Codec) -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters {
-        rtp_codec: RTCRtpCodec {
-            mime_type: format!("{}/{}", codec.kind.as_str(), codec.name),
-            clock_rate: codec.clock_rate,
-            channels: codec.channels.unwrap_or_default(),
-            sdp_fmtp_line: codec.fmtp.clone(),
-            rtcp_feedback: codec
-                .feedback
-                .iter()
-                .map(|text| {
-                    let (typ, parameter) = feedback(text);
-                    RTCPFeedback { typ, parameter }
-                })
-                .collect(),
-        },
-        payload_type: codec.payload_type,
+fn codec() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: "video/VP8".to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: String::new(),
+        rtcp_feedback: vec![],
     }
 }
 
 /// What webrtc believes we send.
-pub(super) fn encoding(codec: &Codec, ssrc: u32) -> RTCRtpEncodingParameters {
+pub(super) fn encoding(ssrc: u32) -> RTCRtpEncodingParameters {
     RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters {
             ssrc: Some(ssrc),
             ..Default::default()
         },
-        codec: parameters(codec).rtp_codec,
+        codec: codec(),
         ..Default::default()
     }
 }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
 
@@ -41,16 +42,32 @@ pub enum Direction {
     Inactive,
 }
 
-/// One m-line, in the order of the description.
-#[derive(Debug, Clone)]
+/// One m-line of audio or video, in the order of the description.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamConfig {
     /// Audio or video.
     pub kind: MediaKind,
     /// What we do on it.
     pub direction: Direction,
+    /// Its `a=mid`; empty where the remote's offer has none.
+    pub mid: String,
     /// Codecs in order of preference, each with the payload types to use. As answerer these are
-    /// exactly codecs of the offer (its payload types, its fmtp). Empty: reject the m-line.
+    /// codecs of the offer, with its payload types. Empty: the m-line is refused.
     pub codecs: Vec<Codec>,
+    /// Header extensions with their ids (RFC 8285).
+    pub extensions: Vec<(u8, HeaderExtension)>,
+    /// Stream and track for `a=msid` (RFC 8830) of what we send; `None`: names of our own.
+    pub msid: Option<String>,
+}
+
+impl StreamConfig {
+    /// Id of `extension`, if it is in use.
+    pub fn extension(&self, extension: HeaderExtension) -> Option<u8> {
+        self.extensions
+            .iter()
+            .find(|(_, e)| *e == extension)
+            .map(|(id, _)| *id)
+    }
 }
 
 /// A STUN or TURN server that the user named.
@@ -67,8 +84,6 @@ pub struct IceServer {
 /// Everything a peer needs before its first description.
 #[derive(Clone)]
 pub struct PeerConfig {
-    /// The m-lines.
-    pub streams: Vec<StreamConfig>,
     /// Local addresses to gather from; one socket each.
     pub addresses: Vec<IpAddr>,
     /// Servers; none is contacted that is not listed.
@@ -162,14 +177,18 @@ pub struct StreamStats {
 /// A peer connection for one call. Object-safe; the session holds `Arc<dyn Peer>`.
 #[async_trait::async_trait]
 pub trait Peer: Send + Sync {
-    /// A complete offer (all candidates inside), already applied locally.
-    async fn create_offer(&self) -> Result<String, PeerError>;
+    /// A complete offer of `streams` (all candidates inside). After the first one it is a new
+    /// offer of the same session (RFC 8829 section 5.2.2): `streams` are the former m-lines, as
+    /// they shall be now, and new ones behind them. Until it is answered the former ones go on.
+    async fn create_offer(&self, streams: Vec<StreamConfig>) -> Result<String, PeerError>;
 
-    /// Applies `offer` and gives the complete answer, already applied locally.
-    async fn answer(&self, offer: String) -> Result<String, PeerError>;
+    /// Applies `offer` and gives the complete answer. `streams` are its audio and video m-lines,
+    /// in order; all other m-lines are refused. May come again with later offers.
+    async fn answer(&self, offer: String, streams: Vec<StreamConfig>) -> Result<String, PeerError>;
 
-    /// Applies the answer to our offer.
-    async fn set_answer(&self, answer: String) -> Result<(), PeerError>;
+    /// Applies the answer to our offer, which left of it `streams`.
+    async fn set_answer(&self, answer: String, streams: Vec<StreamConfig>)
+    -> Result<(), PeerError>;
 
     /// A candidate that came apart from its description.
     async fn add_candidate(
@@ -180,7 +199,7 @@ pub trait Peer: Send + Sync {
     ) -> Result<(), PeerError>;
 
     /// Fixes what stream `index` sends: its codec, with the payload types of the answer. Frames
-    /// pushed before are dropped.
+    /// pushed before are dropped. Another codec than before starts anew.
     fn set_send_codec(&self, index: usize, codec: Codec);
 
     /// Queues a frame of stream `index`. Never blocks. Returns `false` when it was dropped:

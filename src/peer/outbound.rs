@@ -6,16 +6,17 @@
 //! dropped before never looks like loss.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::rtp;
 use tokio::sync::Notify;
 
-use super::StreamConfig;
 use super::shared::{lock, random, random_ssrcs};
+use super::{Direction, StreamConfig};
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::OutboundFrame;
 
 /// Payload bytes that may wait: some three seconds of 20 Mbit/s.
@@ -33,12 +34,14 @@ const SETTLING: Duration = Duration::from_millis(60);
 const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Outbound {
     state: Mutex<State>,
     /// Something was taken or acknowledged, or the queue was closed.
     pub(super) progress: Notify,
 }
 
+#[derive(Default)]
 struct State {
     open: bool,
     closed: bool,
@@ -55,7 +58,8 @@ struct SendStream {
     rtx_ssrc: u32,
     codec: Option<Codec>,
     unbound: bool,
-    mid: Option<(u8, Bytes)>,
+    mid: Bytes,
+    extensions: Vec<(u8, HeaderExtension)>,
     next: u32,
     /// Dropping up to the next key frame, which was last asked for then.
     skipping: Option<Instant>,
@@ -101,42 +105,41 @@ pub(super) struct Binding {
     pub(super) stream: usize,
     pub(super) ssrc: u32,
     pub(super) rtx_ssrc: u32,
+    /// Id of the transport-wide sequence number, which webrtc writes.
+    pub(super) transport_wide: Option<u8>,
     pub(super) codec: Codec,
 }
 
 impl Outbound {
+    #[cfg(test)]
     pub(super) fn new(streams: &[StreamConfig]) -> Self {
-        let ssrcs = random_ssrcs(streams.len() * 2);
-        let streams = streams
-            .iter()
-            .zip(ssrcs.chunks_exact(2))
-            .map(|(stream, ssrcs)| SendStream {
-                kind: stream.kind,
-                // infallible: the chunks hold exactly two.
-                ssrc: ssrcs[0],
-                rtx_ssrc: ssrcs[1], // infallible: see above.
-                codec: None,
-                unbound: false,
-                mid: None,
-                // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
-                // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
-                next: (random() & 0x7fff) as u32,
-                skipping: None,
-                last: None,
-                acknowledged: None,
-                unsettled: None,
-            });
-        Self {
-            state: Mutex::new(State {
-                open: false,
-                closed: false,
-                hold_until: None,
-                frames: VecDeque::new(),
-                bytes: 0,
-                emptied: None,
-                streams: streams.collect(),
-            }),
-            progress: Notify::new(),
+        let outbound = Self::default();
+        outbound.set_streams(streams);
+        outbound
+    }
+
+    /// The m-lines now: those that were there keep their numbering, new ones get SSRCs of their
+    /// own, and those that send no more stop.
+    pub(super) fn set_streams(&self, streams: &[StreamConfig]) {
+        let mut state = lock(&self.state);
+        for (index, config) in streams.iter().enumerate() {
+            if state.streams.len() <= index {
+                let taken: Vec<u32> = state
+                    .streams
+                    .iter()
+                    .flat_map(|s| [s.ssrc, s.rtx_ssrc])
+                    .collect();
+                state.streams.push(SendStream::new(config.kind, &taken));
+            }
+            let Some(stream) = state.streams.get_mut(index) else {
+                continue;
+            };
+            stream.extensions.clone_from(&config.extensions);
+            stream.mid = Bytes::copy_from_slice(config.mid.as_bytes());
+            if config.direction != Direction::SendOnly || config.codecs.is_empty() {
+                stream.codec = None;
+                stream.last = None;
+            }
         }
     }
 
@@ -179,17 +182,11 @@ impl Outbound {
     /// Fixes the codec of stream `index`.
     pub(super) fn set_codec(&self, index: usize, codec: Codec) {
         let mut state = lock(&self.state);
-        if let Some(stream) = state.streams.get_mut(index) {
+        if let Some(stream) = state.streams.get_mut(index)
+            && stream.codec.as_ref() != Some(&codec)
+        {
             stream.codec = Some(codec);
             stream.unbound = true;
-        }
-    }
-
-    /// Fixes the mid header extension of stream `index`.
-    pub(super) fn set_mid(&self, index: usize, id: u8, mid: &str) {
-        let mut state = lock(&self.state);
-        if let Some(stream) = state.streams.get_mut(index) {
-            stream.mid = Some((id, Bytes::copy_from_slice(mid.as_bytes())));
         }
     }
 
@@ -264,6 +261,7 @@ impl Outbound {
                     stream,
                     ssrc: s.ssrc,
                     rtx_ssrc: s.rtx_ssrc,
+                    transport_wide: s.extension(HeaderExtension::TransportWideCc),
                     codec,
                 })
             })
@@ -380,6 +378,31 @@ impl Outbound {
 }
 
 impl SendStream {
+    fn new(kind: MediaKind, taken: &[u32]) -> Self {
+        let mut fresh = random_ssrcs(taken);
+        Self {
+            kind,
+            ssrc: fresh(),
+            rtx_ssrc: fresh(),
+            codec: None,
+            unbound: false,
+            mid: Bytes::new(),
+            extensions: Vec::new(),
+            // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
+            // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
+            next: (random() & 0x7fff) as u32,
+            skipping: None,
+            last: None,
+            acknowledged: None,
+            unsettled: None,
+        }
+    }
+
+    fn extension(&self, extension: HeaderExtension) -> Option<u8> {
+        let mut all = self.extensions.iter();
+        all.find(|(_, e)| *e == extension).map(|(id, _)| *id)
+    }
+
     fn number(
         &mut self,
         index: usize,
@@ -387,23 +410,34 @@ impl SendStream {
         now: Instant,
         into: &mut Vec<Numbered>,
     ) {
-        let Some(codec) = &self.codec else { return };
+        let Some(payload_type) = self.codec.as_ref().map(|c| c.payload_type) else {
+            return;
+        };
         // Once a report shows that the remote knows the SSRC, the mid is of no more use.
-        let mid = self.mid.as_ref().filter(|_| self.acknowledged.is_none());
+        let mid = self
+            .extension(HeaderExtension::Mid)
+            .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
+        let sent = self.send_time(now);
         for packet in frame.packets {
             let mut header = rtp::header::Header {
                 version: 2,
                 marker: packet.marker,
-                payload_type: codec.payload_type,
+                payload_type,
                 sequence_number: self.next as u16,
                 timestamp: packet.timestamp,
                 ssrc: self.ssrc,
                 ..Default::default()
             };
-            if let Some((id, mid)) = mid
-                && let Err(error) = header.set_extension(*id, mid.clone())
-            {
-                log::debug!(target: "rswebrtc::peer", "no mid extension: {error}");
+            if let Some(id) = mid {
+                extend(&mut header, id, self.mid.clone());
+            }
+            if let Some((id, time)) = &sent {
+                extend(&mut header, *id, time.clone());
+            }
+            for (extension, value) in packet.extensions {
+                if let Some(id) = self.extension(extension) {
+                    extend(&mut header, id, value);
+                }
             }
             self.next = self.next.wrapping_add(1);
             into.push(Numbered {
@@ -417,6 +451,24 @@ impl SendStream {
         if let Some(last) = into.last() {
             self.last = Some((last.packet.clone(), now));
         }
+    }
+
+    /// The abs-send-time of packets that leave at `now`, for peers without transport-wide numbers.
+    fn send_time(&self, now: Instant) -> Option<(u8, Bytes)> {
+        static START: OnceLock<Instant> = OnceLock::new();
+        if self.extension(HeaderExtension::TransportWideCc).is_some() {
+            return None;
+        }
+        let id = self.extension(HeaderExtension::AbsSendTime)?;
+        let since = now.saturating_duration_since(*START.get_or_init(|| now));
+        let time = AbsSendTime::from_time(since).to_bytes();
+        Some((id, Bytes::copy_from_slice(&time)))
+    }
+}
+
+fn extend(header: &mut rtp::header::Header, id: u8, value: Bytes) {
+    if let Err(error) = header.set_extension(id, value) {
+        log::debug!(target: "rswebrtc::peer", "header extension {id} left out: {error}");
     }
 }
 

@@ -3,10 +3,10 @@
 //!
 //! Lock order: none; no two of these locks are ever held together, and none across an await.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
@@ -15,6 +15,7 @@ use super::outbound::Outbound;
 use super::runtime::Nudge;
 use super::{Direction, PeerEvent, StreamConfig, StreamStats};
 use crate::media::queue::InboundQueue;
+use crate::sdp::Declared;
 
 /// Packets that wait for the streaming thread: more than the largest key frames at 4K.
 const INBOUND_CAPACITY: usize = 8192;
@@ -25,20 +26,26 @@ const EVENT_RESERVE: usize = 8;
 /// At most one PLI per stream in this time.
 const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What both descriptions agreed on for one stream.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Negotiated {
-    /// Its `a=mid`.
-    pub(super) mid: String,
-    /// Id of the mid header extension (RFC 9143).
-    pub(super) mid_extension: Option<u8>,
-    /// Id of the transport-wide sequence number extension.
-    pub(super) twcc_extension: Option<u8>,
-    /// SSRCs that the remote declared, retransmissions left out.
-    pub(super) ssrcs: Vec<u32>,
-    /// Retransmission SSRCs that the remote declared, each with the one it repairs.
-    pub(super) rtx: Vec<(u32, u32)>,
+/// One audio or video m-line, with what belongs to it for the whole call.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) config: StreamConfig,
+    /// What the remote declared of its sources.
+    pub(super) declared: Declared,
+    pub(super) inbound: Arc<InboundQueue>,
+    pub(super) stats: Arc<Mutex<StreamStats>>,
 }
+
+impl Line {
+    /// Whether a codec of this line has feedback `name`.
+    pub(super) fn has_feedback(&self, name: &str) -> bool {
+        let codecs = &self.config.codecs;
+        codecs.iter().any(|c| c.feedback.iter().any(|f| f == name))
+    }
+}
+
+/// All m-lines as they are at one time: whoever has this may go on with it.
+pub(super) type Lines = Arc<Vec<Line>>;
 
 /// RTCP that the handle wants sent.
 #[derive(Debug, Default)]
@@ -49,16 +56,15 @@ pub(super) struct Control {
     pub(super) probes: Vec<usize>,
     /// Say BYE.
     pub(super) bye: bool,
-    asked: Vec<Option<Instant>>,
+    asked: HashMap<usize, Instant>,
 }
 
 /// See the module.
 pub(super) struct Shared {
-    pub(super) streams: Vec<StreamConfig>,
-    pub(super) negotiated: OnceLock<Vec<Negotiated>>,
+    lines: Mutex<Lines>,
+    /// Grows with every change of the lines, so that the media path need not lock to see one.
+    generation: AtomicU64,
     pub(super) outbound: Outbound,
-    pub(super) inbound: Vec<Arc<InboundQueue>>,
-    pub(super) stats: Vec<Mutex<StreamStats>>,
     pub(super) control: Mutex<Control>,
     /// The BYE has left.
     pub(super) bye_sent: Notify,
@@ -71,49 +77,82 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(streams: Vec<StreamConfig>, events: mpsc::Sender<PeerEvent>) -> Self {
-        let nudge = Arc::new(Nudge::default());
+    pub(super) fn new(events: mpsc::Sender<PeerEvent>) -> Self {
         Self {
-            negotiated: OnceLock::new(),
-            outbound: Outbound::new(&streams),
-            inbound: streams
-                .iter()
-                .map(|_| Arc::new(InboundQueue::new(INBOUND_CAPACITY)))
-                .collect(),
-            stats: streams.iter().map(|_| Mutex::default()).collect(),
-            control: Mutex::new(Control {
-                asked: vec![None; streams.len()],
-                ..Control::default()
-            }),
+            lines: Mutex::default(),
+            generation: AtomicU64::new(0),
+            outbound: Outbound::default(),
+            control: Mutex::default(),
             bye_sent: Notify::new(),
-            nudge,
+            nudge: Arc::new(Nudge::default()),
             events: Events {
                 sender: events,
                 over: AtomicBool::new(false),
             },
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
-            streams,
         }
+    }
+
+    /// The m-lines now.
+    pub(super) fn lines(&self) -> Lines {
+        lock(&self.lines).clone()
+    }
+
+    /// Changes whenever [`Self::lines`] does.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Replaces the m-lines; those that were there keep their queues and counters. `declared` is
+    /// what the remote says of its sources, once it has spoken.
+    pub(super) fn set_lines(&self, streams: Vec<StreamConfig>, declared: Option<Vec<Declared>>) {
+        self.outbound.set_streams(&streams);
+        let mut lines = lock(&self.lines);
+        let mut declared = declared.map(Vec::into_iter);
+        let new = streams.into_iter().enumerate().map(|(index, config)| {
+            let mut former = lines.get(index);
+            let receives = |config: &StreamConfig| config.direction == Direction::RecvOnly;
+            let queue = match former {
+                // It ends, and what may come on this m-line later is another stream.
+                Some(line) if receives(&line.config) && !receives(&config) => {
+                    line.inbound.end();
+                    None
+                }
+                Some(line) => Some(line.inbound.clone()),
+                None => None,
+            };
+            if former.is_some_and(|line| line.config.kind != config.kind) {
+                former = None;
+            }
+            let told = declared.as_mut().map(|d| d.next().unwrap_or_default());
+            Line {
+                config,
+                declared: told
+                    .unwrap_or_else(|| former.map(|l| l.declared.clone()).unwrap_or_default()),
+                inbound: queue.unwrap_or_else(|| Arc::new(InboundQueue::new(INBOUND_CAPACITY))),
+                stats: former.map(|line| line.stats.clone()).unwrap_or_default(),
+            }
+        });
+        *lines = Arc::new(new.collect());
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Changes the counters of stream `index`.
     pub(super) fn count(&self, index: usize, change: impl FnOnce(&mut StreamStats)) {
-        if let Some(stats) = self.stats.get(index) {
-            change(&mut lock(stats));
+        if let Some(line) = self.lines().get(index) {
+            change(&mut lock(&line.stats));
         }
     }
 
     /// Asks the remote for a key frame, unless that was done a moment ago.
     pub(super) fn request_key_frame(&self, index: usize, now: Instant) {
         let mut control = lock(&self.control);
-        let Some(asked) = control.asked.get_mut(index) else {
-            return;
-        };
-        if asked.is_some_and(|at| now.saturating_duration_since(at) < KEY_FRAME_REQUEST_INTERVAL) {
+        let asked = control.asked.get(&index);
+        if asked.is_some_and(|at| now.saturating_duration_since(*at) < KEY_FRAME_REQUEST_INTERVAL) {
             return;
         }
-        *asked = Some(now);
+        control.asked.insert(index, now);
         control.key_frames.push(index);
         drop(control);
         self.nudge.wake();
@@ -121,14 +160,14 @@ impl Shared {
 
     /// Whether we send on stream `index`.
     pub(super) fn sends(&self, index: usize) -> bool {
-        self.streams
+        self.lines()
             .get(index)
-            .is_some_and(|s| s.direction == Direction::SendOnly)
+            .is_some_and(|line| line.config.direction == Direction::SendOnly)
     }
 
     /// No stream delivers anything from now on.
     pub(super) fn end_streams(&self) {
-        self.inbound.iter().for_each(|queue| queue.end());
+        self.lines().iter().for_each(|line| line.inbound.end());
     }
 }
 
@@ -181,16 +220,16 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(Instant::now())
 }
 
-/// `count` different SSRCs, none of them zero.
-pub(super) fn random_ssrcs(count: usize) -> Vec<u32> {
-    let mut ssrcs: Vec<u32> = Vec::with_capacity(count);
-    while ssrcs.len() < count {
+/// Gives SSRCs, none of them zero, in `taken` or given before.
+pub(super) fn random_ssrcs(taken: &[u32]) -> impl FnMut() -> u32 + use<> {
+    let mut taken = taken.to_vec();
+    move || loop {
         let ssrc = random() as u32;
-        if ssrc != 0 && !ssrcs.contains(&ssrc) {
-            ssrcs.push(ssrc);
+        if ssrc != 0 && !taken.contains(&ssrc) {
+            taken.push(ssrc);
+            return ssrc;
         }
     }
-    ssrcs
 }
 
 /// A queue of packets between two calls of webrtc.

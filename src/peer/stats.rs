@@ -13,13 +13,12 @@ use super::{StreamStats, TransportInfo};
 
 /// Counters of stream `index`.
 pub(super) fn stream(shared: &Shared, index: usize) -> StreamStats {
-    let Some(stats) = shared.stats.get(index) else {
+    let lines = shared.lines();
+    let Some(line) = lines.get(index) else {
         return StreamStats::default();
     };
-    let mut stats = lock(stats).clone();
-    if let Some(queue) = shared.inbound.get(index) {
-        stats.packets_discarded = queue.dropped();
-    }
+    let mut stats = lock(&line.stats).clone();
+    stats.packets_discarded = line.inbound.dropped();
     if shared.sends(index) && stats.ssrc == 0 {
         stats.ssrc = shared.outbound.ssrcs(index).0;
     }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::media::codec::Codec;
+use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::session::Session;
-use crate::session::negotiation::Wish;
+use crate::session::negotiation::{Sending, Wish};
 
 use super::gate::Gate;
 
@@ -26,19 +27,22 @@ pub struct SinkCall {
 #[derive(Default)]
 struct Tracks {
     all: Vec<Track>,
-    /// What is sent was told to the session: tracks neither come nor change any more.
+    /// Tracks that the session knows, at their places in its wish.
+    sent: Vec<usize>,
+    /// What is sent was told to the session: what comes now is negotiated anew.
     started: bool,
 }
 
 struct Track {
     pad: String,
+    msid: Option<String>,
     codec: Option<Codec>,
+    /// Header extensions that its packets bring along.
+    extensions: Vec<HeaderExtension>,
     /// Its pad is gone.
     released: bool,
     finished: bool,
     key_frame_asked: Option<Instant>,
-    /// Its index in the session's wish.
-    sent_as: Option<usize>,
 }
 
 impl SinkCall {
@@ -56,21 +60,19 @@ impl SinkCall {
         &self.session
     }
 
-    /// Adds a track for pad `name`; `None` once the call has begun.
-    pub fn add_track(&self, name: &str) -> Option<usize> {
+    /// Adds a track for pad `name`; during the call it is negotiated once its codec is known.
+    pub fn add_track(&self, name: &str, msid: Option<String>) -> usize {
         let mut tracks = self.lock();
-        if tracks.started {
-            return None;
-        }
         tracks.all.push(Track {
             pad: name.to_owned(),
+            msid,
             codec: None,
+            extensions: Vec::new(),
             released: false,
             finished: false,
             key_frame_asked: None,
-            sent_as: None,
         });
-        Some(tracks.all.len() - 1)
+        tracks.all.len() - 1
     }
 
     /// The pad of `track` is gone. If all others have ended, so has the call.
@@ -84,46 +86,76 @@ impl SinkCall {
             self.session.finish();
             return;
         }
-        self.start_if_ready(tracks);
+        self.tell_session(tracks);
     }
 
-    /// `track` carries `codec`. Once all are known the offer or answer is made.
+    /// `track` carries `codec`, with `extensions` on its packets. Once all are known the offer or
+    /// answer is made.
     ///
     /// # Errors
     ///
     /// A text when the track was agreed as something else: it cannot change during a call.
-    pub fn set_codec(&self, track: usize, codec: Codec) -> Result<(), String> {
+    pub fn set_codec(
+        &self,
+        track: usize,
+        codec: Codec,
+        extensions: Vec<HeaderExtension>,
+    ) -> Result<(), String> {
         let mut tracks = self.lock();
-        let started = tracks.started;
-        let Some(track) = tracks.all.get_mut(track) else {
-            return Err("the pad came after the call began".to_owned());
+        let known = tracks.sent.contains(&track);
+        let late = tracks.started && !known;
+        let Some(entry) = tracks.all.get_mut(track) else {
+            return Err("the pad is gone".to_owned());
         };
-        if started {
-            return match &track.codec {
+        if known {
+            return match &entry.codec {
                 Some(agreed) if agreed.same_encoding(&codec) => Ok(()),
                 _ => Err(format!(
                     "the call carries another codec than {codec} on pad {}",
-                    track.pad
+                    entry.pad
                 )),
             };
         }
-        track.codec = Some(codec);
-        self.start_if_ready(tracks);
+        entry.codec = Some(codec);
+        entry.extensions = extensions;
+        if late {
+            self.gate.set_pending(track, true);
+        }
+        self.tell_session(tracks);
         Ok(())
     }
 
-    fn start_if_ready(&self, mut tracks: MutexGuard<'_, Tracks>) {
-        let present = || tracks.all.iter().filter(|t| !t.released);
-        let codecs: Option<Vec<Codec>> = present().map(|t| t.codec.clone()).collect();
-        let Some(codecs) = codecs.filter(|codecs| !codecs.is_empty() && !tracks.started) else {
+    /// The session learns of all tracks at once first, and then of every change.
+    fn tell_session(&self, mut tracks: MutexGuard<'_, Tracks>) {
+        let mut present = tracks.all.iter().filter(|t| !t.released).peekable();
+        if !tracks.started && (present.peek().is_none() || present.any(|t| t.codec.is_none())) {
             return;
-        };
-        for (index, track) in tracks.all.iter_mut().filter(|t| !t.released).enumerate() {
-            track.sent_as = Some(index);
         }
+        let new: Vec<usize> = tracks
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| !t.released && t.codec.is_some())
+            .map(|(index, _)| index)
+            .filter(|index| !tracks.sent.contains(index))
+            .collect();
+        tracks.sent.extend(new);
         tracks.started = true;
-        drop(tracks);
-        self.session.set_wish(Wish::Send(codecs));
+        let wish = tracks
+            .sent
+            .iter()
+            .filter_map(|index| tracks.all.get(*index));
+        let wish = wish.filter_map(|track| {
+            Some(Sending {
+                codec: track.codec.clone()?,
+                msid: track.msid.clone(),
+                extensions: track.extensions.clone(),
+                removed: track.released,
+            })
+        });
+        let wish = Wish::Send(wish.collect());
+        // Under the lock, so that a later wish cannot overtake this one; it does not wait.
+        self.session.set_wish(wish);
     }
 
     /// Whether the call has begun, and the pads that it still waits for.
@@ -138,8 +170,12 @@ impl SinkCall {
 
     /// The track that the session knows as `sent_as`.
     pub fn track_sent_as(&self, sent_as: usize) -> Option<usize> {
-        let tracks = self.lock();
-        tracks.all.iter().position(|t| t.sent_as == Some(sent_as))
+        self.lock().sent.get(sent_as).copied()
+    }
+
+    /// What the session knows `track` as.
+    pub fn sent_as(&self, track: usize) -> Option<usize> {
+        self.lock().sent.iter().position(|sent| *sent == track)
     }
 
     /// Name of the pad of `track`.
@@ -149,8 +185,8 @@ impl SinkCall {
 
     /// Queues a frame; `false` when it was dropped.
     pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
-        let sent_as = self.lock().all.get(track).and_then(|t| t.sent_as);
-        sent_as.is_some_and(|local| self.session.push_frame(local, frame))
+        self.sent_as(track)
+            .is_some_and(|local| self.session.push_frame(local, frame))
     }
 
     /// Whether the encoder of `track` may be asked for a key frame now.

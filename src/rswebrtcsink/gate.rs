@@ -50,6 +50,12 @@ struct State {
     waiting: Vec<(usize, ClockTime)>,
     /// What is added to every running time, so that all tracks stay in step.
     offset: Option<ClockTimeDiff>,
+    /// Tracks that came during the call and are not agreed yet.
+    pending: Vec<usize>,
+    /// Tracks that came during the call and have not passed yet.
+    late: Vec<usize>,
+    /// Their offsets: a film that is added plays from its start.
+    own_offsets: Vec<(usize, ClockTimeDiff)>,
 }
 
 impl Gate {
@@ -73,9 +79,13 @@ impl Gate {
             if let Some(closed) = state.closed {
                 return Passage::Closed(closed);
             }
-            if state.open && state.playing {
+            let pending = state.pending.contains(&track);
+            if state.open && state.playing && !pending {
+                if let Some((_, offset)) = state.own_offsets.iter().find(|(t, _)| *t == track) {
+                    return Passage::Pass(*offset);
+                }
                 if let Some(offset) = state.offset {
-                    return Passage::Pass(offset);
+                    return Passage::Pass(state.offset_of(track, offset, running_time, now()));
                 }
                 if let Some(now) = now() {
                     let first = state.waiting.iter().map(|(_, t)| *t).min();
@@ -90,6 +100,22 @@ impl Gate {
                 .wait(state)
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
         }
+    }
+
+    /// `track` came during the call: it waits until it is agreed (`false`).
+    pub fn set_pending(&self, track: usize, pending: bool) {
+        self.change(|state| {
+            state.pending.retain(|t| *t != track);
+            if pending {
+                state.pending.push(track);
+                state.late.push(track);
+            }
+        });
+    }
+
+    /// Whether `track` came during the call and is not agreed yet.
+    pub fn is_pending(&self, track: usize) -> bool {
+        self.lock().pending.contains(&track)
     }
 
     /// Whether whoever waits for `track` elsewhere should return.
@@ -139,6 +165,7 @@ impl Gate {
                 state.flushing.push(track);
             } else {
                 state.offset = None;
+                state.own_offsets.clear();
                 state.waiting.clear();
             }
         });
@@ -154,6 +181,30 @@ impl Gate {
         self.state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    /// The offset of a track whose first buffer passes now: that of all, unless it would be late.
+    fn offset_of(
+        &mut self,
+        track: usize,
+        offset: ClockTimeDiff,
+        running_time: ClockTime,
+        now: Option<ClockTime>,
+    ) -> ClockTimeDiff {
+        let Some(at) = self.late.iter().position(|late| *late == track) else {
+            return offset;
+        };
+        let Some(now) = now else {
+            return offset;
+        };
+        self.late.remove(at);
+        let own = offset.max(difference(now, running_time));
+        if own != offset {
+            self.own_offsets.push((track, own));
+        }
+        own
     }
 }
 

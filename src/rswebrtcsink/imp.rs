@@ -141,16 +141,9 @@ impl ElementImpl for RsWebRtcSink {
     ) -> Option<gst::Pad> {
         let name = self.pad_name(template, name)?;
         let call = lock(&self.call).clone();
-        // A demuxer's pads come in PAUSED, when the call waits for them already.
-        let track = call.as_ref().map(|call| call.add_track(&name));
-        if track == Some(None) {
-            gst::element_imp_warning!(
-                self,
-                gst::CoreError::Pad,
-                ("pad {name} came after the call was offered: link all pads before data flows")
-            );
-            return None;
-        }
+        // A demuxer's pads come in PAUSED, when the call waits for them already; and during the
+        // call others may come.
+        let track = call.as_ref().map(|call| call.add_track(&name, None));
         let weak = self.obj().downgrade();
         let kind = if template.name_template().starts_with("audio") {
             MediaKind::Audio
@@ -201,7 +194,7 @@ impl ElementImpl for RsWebRtcSink {
             .build();
         lock(&self.pads).push(SinkPad {
             ghost: ghost.clone(),
-            track: track.flatten(),
+            track,
             chain: None,
         });
         let _ = ghost.set_active(true);
@@ -309,7 +302,7 @@ impl RsWebRtcSink {
         let (session, receiver) = Session::start(config, factory, &handle);
         let call = SinkCall::new(session);
         for pad in lock(&self.pads).iter_mut() {
-            pad.track = call.add_track(&pad.ghost.name());
+            pad.track = Some(call.add_track(&pad.ghost.name(), None));
         }
         *lock(&self.call) = Some(call.clone());
         let weak = self.obj().downgrade();
@@ -425,6 +418,9 @@ impl RsWebRtcSink {
             Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
             Event::LeftOut(local, reason) => {
                 let track = call.track_sent_as(local);
+                if let Some(track) = track {
+                    call.gate.set_pending(track, false);
+                }
                 let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
                 gst::element_imp_warning!(
                     self,
@@ -433,17 +429,28 @@ impl RsWebRtcSink {
                 );
             }
             Event::Agreed(streams) => {
-                teller.agreed(streams.into_iter().map(|(stream, _)| stream).collect());
+                let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
+                let during_call = call.gate.is_open();
+                let agreed: Vec<usize> = streams
+                    .iter()
+                    .filter_map(|s| call.track_sent_as(s.local))
+                    .filter(|track| call.gate.is_pending(*track))
+                    .collect();
+                let in_need = self.start_tracks(|track| agreed.contains(&track));
+                agreed
+                    .iter()
+                    .for_each(|track| call.gate.set_pending(*track, false));
+                ask_key_frames(call, &in_need);
+                teller.agreed(streams);
+                if during_call {
+                    let stats = call.session().stats();
+                    teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
+                }
             }
             Event::Connected(info) => {
-                let mut in_need = self.tracks();
-                in_need.retain(|(_, sink)| sink.start_at_key_frame());
+                let in_need = self.start_tracks(|_| true);
                 call.gate.open();
-                for (track, sink) in &in_need {
-                    if call.may_ask_key_frame(*track) {
-                        sink.ask_key_frame();
-                    }
-                }
+                ask_key_frames(call, &in_need);
                 let stats = call.session().stats();
                 let pads = self.pad_caps(call);
                 teller.connected(obj.upcast_ref(), &info, &stats, &pads);
@@ -468,6 +475,13 @@ impl RsWebRtcSink {
         true
     }
 
+    /// The `wanted` tracks begin: those whose data was dropped so far need a key frame.
+    fn start_tracks(&self, wanted: impl Fn(usize) -> bool) -> Vec<(usize, TrackSink)> {
+        let mut in_need = self.tracks();
+        in_need.retain(|(track, sink)| wanted(*track) && sink.start_at_key_frame());
+        in_need
+    }
+
     fn tracks(&self) -> Vec<(usize, TrackSink)> {
         lock(&self.pads)
             .iter()
@@ -475,16 +489,19 @@ impl RsWebRtcSink {
             .collect()
     }
 
-    /// Names and current caps of the pads, in the order of the session's streams.
-    fn pad_caps(&self, call: &SinkCall) -> Vec<(String, Option<gst::Caps>)> {
+    /// The pads by the session's streams.
+    fn pad_caps(&self, call: &SinkCall) -> Vec<report::Pad> {
         let ghosts: Vec<_> = lock(&self.pads)
             .iter()
-            .map(|p| (p.track, p.ghost.clone()))
+            .filter_map(|p| Some((call.sent_as(p.track?)?, p.ghost.clone())))
             .collect();
-        (0..ghosts.len())
-            .filter_map(|local| call.track_sent_as(local))
-            .filter_map(|track| ghosts.iter().find(|(t, _)| *t == Some(track)))
-            .map(|(_, ghost)| (ghost.name().to_string(), ghost.current_caps()))
+        ghosts
+            .into_iter()
+            .map(|(local, ghost)| report::Pad {
+                local,
+                name: ghost.name().to_string(),
+                caps: ghost.current_caps(),
+            })
             .collect()
     }
 
@@ -492,6 +509,14 @@ impl RsWebRtcSink {
         let call = lock(&self.call).clone();
         if let Some(call) = call {
             act(&call);
+        }
+    }
+}
+
+fn ask_key_frames(call: &SinkCall, tracks: &[(usize, TrackSink)]) {
+    for (track, sink) in tracks {
+        if call.may_ask_key_frame(*track) {
+            sink.ask_key_frame();
         }
     }
 }

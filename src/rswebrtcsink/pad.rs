@@ -5,7 +5,7 @@
 use gst::glib;
 use gst::prelude::*;
 
-use crate::gst_glue::caps::{CARRIAGES, Carriage, filter};
+use crate::gst_glue::caps::{CARRIAGES, Carriage, Part, filter};
 use crate::gst_glue::errors::missing_element;
 use crate::logging::SINK as CAT;
 
@@ -60,7 +60,7 @@ impl Chain {
                 )
             })?;
             elements = encoded_side(carriage, caps)?;
-            let payloader = make(carriage.payloader)?;
+            let payloader = carriage.payloader.make()?;
             configure_payloader(&payloader);
             tell_encoded_caps(&payloader, &track);
             elements.push(payloader);
@@ -137,7 +137,7 @@ fn encoded_side(
 ) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     let mut elements = Vec::new();
     if let Some(parser) = carriage.parser {
-        elements.push(make(parser)?);
+        elements.push(Part::Factory(parser).make()?);
         let parsed = parsed_caps(carriage, caps);
         elements.push(filter(parsed).map_err(|e| missing_element("capsfilter", &e))?);
     }
@@ -182,12 +182,6 @@ fn tell_encoded_caps(payloader: &gst::Element, track: &TrackSink) {
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-fn make(name: &str) -> Result<gst::Element, gst::ErrorMessage> {
-    gst::ElementFactory::make(name)
-        .build()
-        .map_err(|e| missing_element(name, &e))
 }
 
 fn configure_payloader(payloader: &gst::Element) {

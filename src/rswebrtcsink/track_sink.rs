@@ -18,6 +18,8 @@ use gst_base::subclass::prelude::*;
 use crate::gst_glue::caps::codec_of_rtp_caps;
 use crate::gst_glue::rtp;
 use crate::logging::SINK as CAT;
+use crate::media::codec::MediaKind;
+use crate::media::header_extension::HeaderExtension;
 use crate::media::keyframe;
 use crate::media::rtp_packet::{OutboundFrame, OutboundPacket};
 
@@ -97,6 +99,9 @@ mod imp {
         /// Before the payloader, if that is ours.
         encoded_caps: Option<gst::Caps>,
         encoding_name: String,
+        audio: bool,
+        /// Header extensions on incoming RTP.
+        extension_map: Vec<(u8, HeaderExtension)>,
         clock_rate: u32,
         /// Of the frame that is being collected.
         packets: Vec<OutboundPacket>,
@@ -160,16 +165,32 @@ mod imp {
                 .and_then(|s| s.get::<i32>("clock-rate").ok())
                 .and_then(|rate| u32::try_from(rate).ok())
                 .unwrap_or(codec.clock_rate);
+            let extmap = rtp::extension_map(caps);
+            let mut brought: Vec<_> = extmap.iter().map(|(_, extension)| *extension).collect();
+            // Ours to write: they say something of this call, not of the stream.
+            brought.retain(|e| {
+                !matches!(
+                    e,
+                    HeaderExtension::Mid
+                        | HeaderExtension::TransportWideCc
+                        | HeaderExtension::AbsSendTime
+                )
+            });
             let (call, local) = {
                 let mut guard = self.lock();
                 let Some(track) = guard.as_mut() else {
                     return Err(gst::loggable_error!(CAT, "no call"));
                 };
+                track.audio = codec.kind == MediaKind::Audio;
+                track.extension_map = extmap
+                    .into_iter()
+                    .filter(|(_, extension)| brought.contains(extension))
+                    .collect();
                 track.encoding_name.clone_from(&codec.name);
                 track.clock_rate = clock_rate;
                 (track.call.clone(), track.local)
             };
-            call.set_codec(local, codec).map_err(|text| {
+            call.set_codec(local, codec, brought).map_err(|text| {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Format,
@@ -196,6 +217,8 @@ mod imp {
                 early_data,
                 encoded_caps: None,
                 encoding_name: String::new(),
+                audio: false,
+                extension_map: Vec::new(),
                 clock_rate: 90_000,
                 packets: Vec::new(),
                 key: false,
@@ -389,9 +412,8 @@ mod imp {
             let segment = self.obj().segment();
             let segment = segment.downcast_ref::<gst::ClockTime>();
             let mut frames = Vec::new();
-            let audio = keyframe::is_key(&track.encoding_name, &[]);
             for buffer in buffers {
-                let Some(packet) = rtp::outbound(buffer, track.shift) else {
+                let Some(packet) = rtp::outbound(buffer, track.shift, &track.extension_map) else {
                     gst::warning!(
                         CAT,
                         imp = self,
@@ -403,7 +425,7 @@ mod imp {
                     track.position = segment.to_stream_time(pts).or(track.position);
                 }
                 track.key |= keyframe::is_key(&track.encoding_name, &packet.payload);
-                let last = packet.marker || audio;
+                let last = packet.marker || track.audio;
                 track.packets.push(packet);
                 if last {
                     frames.push(OutboundFrame {

@@ -4,6 +4,7 @@
 //! Lock order: `streams`, then `call`; `settings` alone. Each is taken for moments and never held
 //! over a call into GStreamer, a session's wait or a message.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct RsWebRtcSrc {
 struct SrcCall {
     session: Session,
     lip_sync: Arc<LipSync>,
+    connected: AtomicBool,
+    no_more_pads: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -211,6 +214,8 @@ impl RsWebRtcSrc {
         let call = Arc::new(SrcCall {
             session,
             lip_sync: Arc::default(),
+            connected: AtomicBool::new(false),
+            no_more_pads: AtomicBool::new(false),
         });
         *lock(&self.call) = Some(call.clone());
         let weak = self.obj().downgrade();
@@ -255,11 +260,17 @@ impl RsWebRtcSrc {
             Event::LeftOut(..) | Event::KeyFrameRequest(_) => {}
             Event::Agreed(streams) => {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
+                self.end_pads(&streams);
                 self.add_pads(call, streams, teller.tells());
+                if call.connected.load(Ordering::Acquire) {
+                    let stats = call.session.stats();
+                    teller.negotiated_anew(self.obj().upcast_ref(), &stats, &self.pads());
+                }
             }
             Event::Connected(info) => {
                 let stats = call.session.stats();
-                let pads = self.pad_names();
+                call.connected.store(true, Ordering::Release);
+                let pads = self.pads();
                 teller.connected(self.obj().upcast_ref(), &info, &stats, &pads);
                 self.watch_silent_streams(call);
             }
@@ -289,17 +300,23 @@ impl RsWebRtcSrc {
     ) {
         let obj = self.obj();
         let latency = lock(&self.settings).latency;
-        let (mut videos, mut audios) = (0u32, 0u32);
+        let mut added = false;
         for (stream, queue) in agreed {
             let (Some(queue), true) = (queue, self.is_current(call)) else {
                 continue;
             };
-            let (prefix, count) = match stream.codec.kind {
-                MediaKind::Video => ("video_", &mut videos),
-                MediaKind::Audio => ("audio_", &mut audios),
+            if lock(&self.streams).iter().any(|s| s.is_fed_by(&queue)) {
+                continue;
+            }
+            let prefix = match stream.codec.kind {
+                MediaKind::Video => "video_",
+                MediaKind::Audio => "audio_",
             };
-            let name = format!("{prefix}{count}");
-            *count += 1;
+            let name = (0u32..)
+                .map(|number| format!("{prefix}{number}"))
+                .find(|name| obj.static_pad(name).is_none())
+                .unwrap_or_default();
+            added = true;
             let Some(template) = obj.pad_template(&format!("{prefix}%u")) else {
                 continue;
             };
@@ -309,6 +326,7 @@ impl RsWebRtcSrc {
                 name,
                 index,
                 codec: stream.codec,
+                extensions: stream.extensions,
                 queue,
                 latency,
                 key_frame: Box::new(move || {
@@ -323,7 +341,11 @@ impl RsWebRtcSrc {
                 Err(message) => self.post_error_message(message),
             }
         }
-        obj.no_more_pads();
+        if !call.no_more_pads.swap(true, Ordering::AcqRel) {
+            obj.no_more_pads();
+        } else if !added {
+            return;
+        }
         let _ = self.post_message(gst::message::Latency::builder().src(&*obj).build());
     }
 
@@ -365,11 +387,26 @@ impl RsWebRtcSrc {
         }
     }
 
-    fn pad_names(&self) -> Vec<(String, Option<gst::Caps>)> {
+    fn pads(&self) -> Vec<report::Pad> {
         lock(&self.streams)
             .iter()
-            .map(|s| (s.ghost.name().to_string(), None))
+            .filter(|s| !s.ended())
+            .map(|s| report::Pad {
+                local: s.index,
+                name: s.ghost.name().to_string(),
+                caps: None,
+            })
             .collect()
+    }
+
+    /// Streams that the remote took back end after what was received; their pads stay.
+    fn end_pads(&self, agreed: &[(AgreedStream, Option<Arc<InboundQueue>>)]) {
+        for stream in lock(&self.streams).iter() {
+            let queues = agreed.iter().filter_map(|(_, queue)| queue.as_ref());
+            if !queues.into_iter().any(|queue| stream.is_fed_by(queue)) {
+                stream.end();
+            }
+        }
     }
 
     /// A stream that is connected and gives nothing: ask, then tell.

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gst::glib;
 use gst::prelude::*;
 
-use crate::gst_glue::caps::{Carriage, rtp_caps, source_pad_caps};
+use crate::gst_glue::caps::{Carriage, Part, rtp_caps, source_pad_caps};
 use crate::gst_glue::errors::missing_element;
 use crate::gst_glue::report;
 use crate::media::codec::Codec;
+use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 
 use super::lip_sync::LipSync;
@@ -26,11 +27,13 @@ pub struct Stream {
     pub ghost: gst::GhostPad,
     /// The session's index of the stream.
     pub index: usize,
+    queue: Arc<InboundQueue>,
     track: TrackSrc,
     jitter_buffer: gst::Element,
     elements: Vec<gst::Element>,
     /// Data came out of the pad.
     flows: Arc<AtomicBool>,
+    ended: AtomicBool,
 }
 
 /// What a stream is built from.
@@ -41,6 +44,8 @@ pub struct Config {
     pub index: usize,
     /// What was agreed.
     pub codec: Codec,
+    /// Header extensions with their ids.
+    pub extensions: Vec<(u8, HeaderExtension)>,
     /// What the peer delivers.
     pub queue: Arc<InboundQueue>,
     /// Jitter buffer, ms.
@@ -67,7 +72,10 @@ impl Stream {
         let flows = watch(&ghost, config.tells);
         let _ = ghost.set_active(true);
         bin.add_pad(&ghost).map_err(|e| failed(&config.name, &e))?;
-        let elements = if wants_rtp(&ghost, &config.codec) {
+        let as_rtp = wants_rtp(&ghost, &config.codec);
+        let mut caps = rtp_caps(&config.codec);
+        let elements = if as_rtp {
+            announce_extensions(&mut caps, &config.extensions);
             Ok(Vec::new())
         } else {
             depayloading(&config.codec)
@@ -76,16 +84,18 @@ impl Stream {
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
-        let track = TrackSrc::new(config.queue, rtp_caps(&config.codec), config.key_frame);
+        let track = TrackSrc::new(config.queue.clone(), caps, config.key_frame);
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
         elements.extend(depayloading);
         let stream = Self {
             ghost,
             index: config.index,
+            queue: config.queue,
             track,
             jitter_buffer,
             elements,
             flows,
+            ended: AtomicBool::new(false),
         };
         if let Err(error) = stream.plug(bin, lip_sync) {
             stream.remove(bin);
@@ -97,6 +107,17 @@ impl Stream {
     /// Ends the stream once what was received was read.
     pub fn end(&self) {
         self.track.end();
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::end`] was called.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether `queue` is where its packets come from.
+    pub fn is_fed_by(&self, queue: &Arc<InboundQueue>) -> bool {
+        Arc::ptr_eq(&self.queue, queue)
     }
 
     /// The jitter buffer, whose `latency` may change at any time.
@@ -171,6 +192,16 @@ impl Stream {
                 None
             });
         Ok(())
+    }
+}
+
+/// Tells what the header extensions on the packets are, as GStreamer's depayloaders read it. Only
+/// RTP that leaves us: our own depayloaders would look into every packet for them.
+fn announce_extensions(caps: &mut gst::Caps, extensions: &[(u8, HeaderExtension)]) {
+    for structure in caps.make_mut().iter_mut() {
+        for (id, extension) in extensions {
+            structure.set(format!("extmap-{id}"), extension.uri());
+        }
     }
 }
 
@@ -294,19 +325,20 @@ fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
             ("no way to unpack {}", codec)
         )
     })?;
-    [Some(carriage.depayloader), carriage.parser]
-        .into_iter()
-        .flatten()
-        .map(|name| {
-            let element = gst::ElementFactory::make(name)
-                .build()
-                .map_err(|e| missing_element(name, &e))?;
-            if element.has_property("request-keyframe") {
-                element.set_property("request-keyframe", true);
-            }
-            Ok(element)
-        })
-        .collect()
+    [
+        Some(carriage.depayloader),
+        carriage.parser.map(Part::Factory),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|part| {
+        let element = part.make()?;
+        if element.has_property("request-keyframe") {
+            element.set_property("request-keyframe", true);
+        }
+        Ok(element)
+    })
+    .collect()
 }
 
 fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {

@@ -8,7 +8,7 @@ use gst::prelude::*;
 use crate::gst_glue::errors::settings_error;
 use crate::gst_glue::settings::CallSettings;
 use crate::media::codec::{MediaKind, SUPPORTED, Supported, supported};
-use crate::session::negotiation::Wish;
+use crate::session::negotiation::{Receiving, Wish};
 
 /// All settings of a source; read as a snapshot.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub latency: u32,
     video_codecs: Option<String>,
     audio_codecs: Option<String>,
+    video_streams: u32,
+    audio_streams: u32,
 }
 
 impl Default for Settings {
@@ -28,6 +30,8 @@ impl Default for Settings {
             latency: 200,
             video_codecs: None,
             audio_codecs: None,
+            video_streams: 1,
+            audio_streams: 1,
         }
     }
 }
@@ -57,6 +61,8 @@ impl Settings {
                 "audio",
                 "OPUS, G722, PCMU, PCMA",
             ),
+            streams_property("video-streams", "Video streams", defaults.video_streams),
+            streams_property("audio-streams", "Audio streams", defaults.audio_streams),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
                 .blurb("Counters of the call, W3C names: one structure a peer, in it one a stream")
@@ -76,6 +82,8 @@ impl Settings {
             "latency" => self.latency = value.get().unwrap_or(self.latency),
             "video-codecs" => self.video_codecs = text(),
             "audio-codecs" => self.audio_codecs = text(),
+            "video-streams" => self.video_streams = value.get().unwrap_or(self.video_streams),
+            "audio-streams" => self.audio_streams = value.get().unwrap_or(self.audio_streams),
             _ => return false,
         }
         true
@@ -87,6 +95,8 @@ impl Settings {
             "latency" => Some(self.latency.to_value()),
             "video-codecs" => Some(self.video_codecs.to_value()),
             "audio-codecs" => Some(self.audio_codecs.to_value()),
+            "video-streams" => Some(self.video_streams.to_value()),
+            "audio-streams" => Some(self.audio_streams.to_value()),
             _ => self.call.get(pspec),
         }
     }
@@ -99,16 +109,35 @@ impl Settings {
     pub fn wish(&self) -> Result<Wish, gst::ErrorMessage> {
         let mut codecs = chosen(MediaKind::Video, self.video_codecs.as_deref())?;
         codecs.extend(chosen(MediaKind::Audio, self.audio_codecs.as_deref())?);
-        if codecs.is_empty() {
+        let offered = |kind, streams: u32| streams > 0 && codecs.iter().any(|c| c.kind == kind);
+        if !offered(MediaKind::Video, self.video_streams)
+            && !offered(MediaKind::Audio, self.audio_streams)
+        {
             return Err(settings_error(
-                "video-codecs and audio-codecs leave nothing to receive: name a codec in one",
+                "video-codecs, audio-codecs, video-streams and audio-streams leave nothing to receive: \
+                 name a codec of a kind that has a stream",
             ));
         }
-        Ok(Wish::Receive {
+        Ok(Wish::Receive(Receiving {
             codecs,
             ordered: self.video_codecs.is_some(),
-        })
+            video: self.video_streams as usize,
+            audio: self.audio_streams as usize,
+        }))
     }
+}
+
+fn streams_property(name: &'static str, nick: &'static str, default: u32) -> glib::ParamSpec {
+    glib::ParamSpecUInt::builder(name)
+        .nick(nick)
+        .blurb(
+            "With role=offer: how many streams of this kind to offer to receive. An answerer \
+             takes what the offer has",
+        )
+        .maximum(64)
+        .default_value(default)
+        .mutable_ready()
+        .build()
 }
 
 fn codecs_property(

@@ -5,6 +5,8 @@
 
 mod read;
 mod restrict;
+mod transport;
 
 pub use read::{MediaLine, Remote, SdpError};
 pub use restrict::restrict;
+pub use transport::{Declared, Transport};

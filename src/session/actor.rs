@@ -13,14 +13,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamConfig};
-use crate::sdp::{Remote, restrict};
+use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory};
+use crate::sdp::Remote;
 use crate::signalling::message::{Candidate, Description, DescriptionType, Message};
 use crate::signalling::{Exchange, Notice, Role, SignallingError};
 
 use super::error::CallError;
 use super::event::{EndCause, Event};
-use super::negotiation::{self, AgreedStream, Wish};
+use super::negotiation::{self, Agreement, Wish};
 use super::{Command, SessionConfig, Shared};
 
 /// What was sent may take this long to be acknowledged before we say bye all the same.
@@ -46,6 +46,7 @@ pub(super) async fn run(
     let (outgoing, for_remote) = mpsc::channel(16);
     let (from_remote, incoming) = mpsc::channel(16);
     let (to_user, notices) = mpsc::channel(16);
+    let either_side_offers = config.signaller.either_side_offers();
     // Not a child of the call's token: a bye is still to be said after that one is cancelled.
     let signalling_cancel = CancellationToken::new();
     let signalling = tokio::spawn(config.signaller.run(Exchange {
@@ -58,7 +59,6 @@ pub(super) async fn run(
     let mut call = Call {
         role: config.role,
         template: PeerConfig {
-            streams: Vec::new(),
             addresses: config.addresses,
             ice_servers: config.ice_servers,
         },
@@ -77,7 +77,11 @@ pub(super) async fn run(
         heard: false,
         remote_said_bye: false,
         finish_asked: false,
-        receiving: false,
+        wish: Wish::Send(Vec::new()),
+        agreement: Agreement::default(),
+        offering: None,
+        offer_due: false,
+        may_offer: config.role == Role::Offerer || either_side_offers,
     };
     let outcome = tokio::select! {
         biased;
@@ -89,7 +93,7 @@ pub(super) async fn run(
 }
 
 pub(super) struct Call {
-    role: Role,
+    pub(super) role: Role,
     template: PeerConfig,
     factory: Arc<dyn PeerFactory>,
     pub(super) shared: Arc<Shared>,
@@ -109,8 +113,14 @@ pub(super) struct Call {
     pub(super) heard: bool,
     pub(super) remote_said_bye: bool,
     finish_asked: bool,
-    /// A receiver has nothing to deliver: it ends when asked.
-    receiving: bool,
+    pub(super) wish: Wish,
+    /// What holds.
+    pub(super) agreement: Agreement,
+    /// Our offer that waits for its answer, and whether it is out of date already.
+    pub(super) offering: Option<Agreement>,
+    pub(super) offer_due: bool,
+    /// Signalling can carry an offer of ours, now or later.
+    pub(super) may_offer: bool,
 }
 
 /// What one turn of waiting brought.
@@ -125,12 +135,12 @@ impl Call {
         let Some(wish) = self.wish().await? else {
             return Ok(EndCause::Local);
         };
-        self.receiving = matches!(wish, Wish::Receive { .. });
+        self.wish = wish;
         let agreed = match self.role {
-            Role::Offerer => self.offer(&wish).await?,
-            Role::Answerer => self.answer(&wish).await?,
+            Role::Offerer => self.offer().await?,
+            Role::Answerer => self.answer().await?,
         };
-        if agreed.is_none() {
+        if !agreed {
             if self.remote_said_bye {
                 return Err(SignallingError::Closed(
                     "the other side said bye before the call began; start both sides anew"
@@ -147,68 +157,41 @@ impl Call {
         loop {
             // Descriptions that come early wait in their channel.
             match self.turn(false).await? {
-                Some(Turn::Command(Command::Start(wish))) => return Ok(Some(wish)),
+                Some(Turn::Command(Command::Wish(wish))) => return Ok(Some(wish)),
                 Some(Turn::Command(Command::Finish)) | None => return Ok(None),
                 Some(_) => {}
             }
         }
     }
 
-    async fn offer(&mut self, wish: &Wish) -> Result<Option<Vec<AgreedStream>>, CallError> {
-        let offered = negotiation::offer(wish);
-        let peer = self.create_peer(offered.clone()).await?;
-        let sdp = peer.create_offer().await.map_err(CallError::Peer)?;
-        self.say(DescriptionType::Offer, sdp).await;
+    /// The first offer and its answer; `false` after a bye.
+    async fn offer(&mut self) -> Result<bool, CallError> {
+        let peer = self.create_peer().await?;
+        self.make_offer(&peer).await?;
         let Some(text) = self.description().await? else {
-            return Ok(None);
+            return Ok(false);
         };
-        let answer = Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
-        let agreed = negotiation::read_answer(wish, &offered, &answer)?;
-        self.publish(agreed.clone(), &peer).await;
-        peer.set_answer(text)
-            .await
-            .map_err(|e| refused("answer", e))?;
+        self.take_answer(&peer, text).await?;
         self.apply_candidates(&peer).await;
-        Ok(Some(agreed))
+        Ok(true)
     }
 
-    async fn answer(&mut self, wish: &Wish) -> Result<Option<Vec<AgreedStream>>, CallError> {
+    /// The first answer; `false` after a bye.
+    async fn answer(&mut self) -> Result<bool, CallError> {
         let Some(text) = self.description().await? else {
-            return Ok(None);
+            return Ok(false);
         };
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
-        let plan = negotiation::answer(wish, &offer)?;
-        for (local, reason) in plan.left_out {
-            self.tell(Event::LeftOut(local, reason)).await;
-        }
-        let lines: Vec<usize> = offer.audio_video().map(|(line, _)| line.index).collect();
-        let narrowed = restrict(&offer, |index| {
-            let stream = lines.iter().position(|line| *line == index)?;
-            let codecs = &plan.streams.get(stream)?.codecs;
-            Some(
-                codecs
-                    .iter()
-                    .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx_payload_type))
-                    .collect(),
-            )
-        });
-        let peer = self.create_peer(plan.streams).await?;
-        let sdp = peer
-            .answer(narrowed)
-            .await
-            .map_err(|e| refused("offer", e))?;
-        self.publish(plan.agreed.clone(), &peer).await;
+        let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
+        let peer = self.create_peer().await?;
+        let sdp = self.give_answer(&peer, text, plan).await?;
         self.apply_candidates(&peer).await;
         self.say(DescriptionType::Answer, sdp).await;
-        Ok(Some(plan.agreed))
+        Ok(true)
     }
 
-    async fn create_peer(
-        &mut self,
-        streams: Vec<StreamConfig>,
-    ) -> Result<Arc<dyn Peer>, CallError> {
-        let mut config = self.template.clone();
-        config.streams = streams;
+    async fn create_peer(&mut self) -> Result<Arc<dyn Peer>, CallError> {
+        let config = self.template.clone();
         let (peer, events) = self.factory.create(config).await.map_err(|e| match e {
             PeerError::Socket(_) => CallError::Address(e.to_string()),
             e => CallError::Peer(e),
@@ -218,23 +201,7 @@ impl Call {
         Ok(peer)
     }
 
-    async fn publish(&mut self, agreed: Vec<AgreedStream>, peer: &Arc<dyn Peer>) {
-        let mut told = Vec::with_capacity(agreed.len());
-        for stream in &agreed {
-            let queue = match stream.direction {
-                crate::peer::Direction::RecvOnly => peer.inbound(stream.stream),
-                _ => {
-                    peer.set_send_codec(stream.stream, stream.codec.clone());
-                    None
-                }
-            };
-            told.push((stream.clone(), queue));
-        }
-        let _ = self.shared.agreed.set(agreed);
-        self.tell(Event::Agreed(told)).await;
-    }
-
-    async fn say(&mut self, kind: DescriptionType, sdp: String) {
+    pub(super) async fn say(&mut self, kind: DescriptionType, sdp: String) {
         self.spoken = true;
         if let Some(outgoing) = &self.outgoing {
             // overflow: awaited; an error means that signalling ended, which `turn` reports.
@@ -265,8 +232,13 @@ impl Call {
                 Some(Turn::Peer(PeerEvent::Failed(error))) => {
                     return Err(CallError::NotConnected(error));
                 }
-                Some(Turn::Command(Command::Finish)) if self.receiving => return Ok(None),
+                Some(Turn::Command(Command::Finish)) if self.receiving() => return Ok(None),
                 Some(Turn::Command(Command::Finish)) => self.finish_asked = true,
+                // Offered once this is settled.
+                Some(Turn::Command(Command::Wish(wish))) => {
+                    self.wish = wish;
+                    self.offer_due = true;
+                }
                 Some(_) => {}
                 None => return Ok(None),
             }
@@ -298,10 +270,13 @@ impl Call {
         let Some(peer) = self.shared.peer.get().cloned() else {
             return Err(CallError::Peer(PeerError::Closed));
         };
+        if std::mem::take(&mut self.offer_due) {
+            self.renegotiate(&peer).await;
+        }
         let mut connected = false;
         let mut linger_until: Option<Instant> = None;
         loop {
-            if self.finish_asked && self.receiving {
+            if self.finish_asked && self.receiving() {
                 return Ok(EndCause::Local);
             }
             if self.finish_asked && connected {
@@ -350,15 +325,12 @@ impl Call {
                     linger_until.get_or_insert_with(|| Instant::now() + LINGER);
                 }
                 Some(Turn::Message(Message::Candidate(c))) => self.apply_candidate(&peer, c).await,
-                Some(Turn::Message(Message::Description(d))) => {
-                    self.tell(Event::Notice(format!(
-                        "another {} came during the call and was passed over",
-                        d.kind
-                    )))
-                    .await;
+                Some(Turn::Message(Message::Description(d))) => self.hear(&peer, d).await,
+                Some(Turn::Command(Command::Wish(wish))) => {
+                    self.wish = wish;
+                    self.renegotiate(&peer).await;
                 }
                 Some(Turn::Command(Command::Finish)) => self.finish_asked = true,
-                Some(Turn::Command(Command::Start(_))) => {}
                 None => return Ok(EndCause::Remote),
             }
         }
@@ -399,8 +371,13 @@ impl Call {
     }
 
     fn local_of(&self, stream: usize) -> Option<usize> {
-        let agreed = self.shared.agreed.get()?;
+        let agreed = &self.agreement.agreed;
         agreed.iter().find(|a| a.stream == stream).map(|a| a.local)
+    }
+
+    /// A receiver has nothing to deliver: it ends when asked.
+    fn receiving(&self) -> bool {
+        matches!(self.wish, Wish::Receive(_))
     }
 
     /// Waits for the next thing to happen. `None`: the element is gone. Messages of the remote
@@ -447,7 +424,7 @@ impl Call {
         }
     }
 
-    async fn tell(&self, event: Event) {
+    pub(super) async fn tell(&self, event: Event) {
         // overflow: awaited; the element takes events on a thread of its own. An error means
         // that the element is gone.
         let _ = self.events.send(event).await;
@@ -464,7 +441,7 @@ fn hung_up() -> CallError {
     .into()
 }
 
-fn refused(kind: &'static str, error: PeerError) -> CallError {
+pub(super) fn refused(kind: &'static str, error: PeerError) -> CallError {
     match error {
         PeerError::Description(reason) => CallError::BadDescription { kind, reason },
         error => CallError::Peer(error),

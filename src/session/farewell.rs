@@ -37,8 +37,13 @@ impl Call {
         self.end_signalling().await;
         // The element ends its streams when it gets the event, after it has said why; this is for
         // the one that does not.
-        if let (Some(agreed), Some(peer)) = (self.shared.agreed.get(), self.shared.peer.get()) {
-            for queue in agreed.iter().filter_map(|a| peer.inbound(a.stream)) {
+        if let Some(peer) = self.shared.peer.get() {
+            for queue in self
+                .shared
+                .agreed()
+                .iter()
+                .filter_map(|a| peer.inbound(a.stream))
+            {
                 queue.end();
             }
         }

@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod addresses;
+mod dialogue;
 pub mod error;
 pub mod event;
 mod farewell;
@@ -30,6 +31,9 @@ use negotiation::{AgreedStream, Wish};
 /// Events that may wait for the element; the actor awaits room.
 const EVENT_CAPACITY: usize = 64;
 
+/// Commands that may wait for the actor.
+const COMMAND_CAPACITY: usize = 16;
+
 /// Everything a call needs from the start.
 pub struct SessionConfig {
     /// Offerer or answerer.
@@ -50,8 +54,8 @@ pub struct Session {
 
 /// What the element asks of the actor.
 enum Command {
-    /// What this side sends or receives; sent once.
-    Start(Wish),
+    /// What this side sends or receives, from now on.
+    Wish(Wish),
     /// Everything was pushed: deliver it, say bye, end.
     Finish,
 }
@@ -60,7 +64,7 @@ enum Command {
 struct Shared {
     handle: Handle,
     peer: OnceLock<Arc<dyn Peer>>,
-    agreed: OnceLock<Vec<AgreedStream>>,
+    agreed: Mutex<Arc<Vec<AgreedStream>>>,
     begun: Notify,
     cancel: CancellationToken,
     done: Mutex<bool>,
@@ -75,11 +79,11 @@ impl Session {
         handle: &Handle,
     ) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENT_CAPACITY);
-        let (commands, inbox) = mpsc::channel(4);
+        let (commands, inbox) = mpsc::channel(COMMAND_CAPACITY);
         let shared = Arc::new(Shared {
             handle: handle.clone(),
             peer: OnceLock::new(),
-            agreed: OnceLock::new(),
+            agreed: Mutex::default(),
             begun: Notify::new(),
             cancel: CancellationToken::new(),
             done: Mutex::new(false),
@@ -94,11 +98,21 @@ impl Session {
         self.shared.begun.notify_one();
     }
 
-    /// Says what this side sends or receives; the offer or the answer follows.
+    /// Says what this side sends or receives; the offer or the answer follows. During the call,
+    /// a new offer.
     pub fn set_wish(&self, wish: Wish) {
-        // overflow: detached: at most one `Start` and one `Finish` are ever sent, the channel
-        // holds four.
-        let _ = self.commands.try_send(Command::Start(wish));
+        self.command(Command::Wish(wish));
+    }
+
+    fn command(&self, command: Command) {
+        // overflow: detached: without room the rest waits in a task of its own, in this order.
+        if let Err(mpsc::error::TrySendError::Full(command)) = self.commands.try_send(command) {
+            let commands = self.commands.clone();
+            // overflow: awaited there
+            self.shared
+                .handle
+                .spawn(async move { commands.send(command).await });
+        }
     }
 
     /// Queues a frame of local stream `local`; `false` when it was dropped.
@@ -118,8 +132,7 @@ impl Session {
 
     /// Everything was pushed: the call ends once it is delivered; see [`Self::wait_done`].
     pub fn finish(&self) {
-        // overflow: detached: see `set_wish`.
-        let _ = self.commands.try_send(Command::Finish);
+        self.command(Command::Finish);
     }
 
     /// Waits at most `timeout` for the call to be over; tells whether it is.
@@ -142,15 +155,15 @@ impl Session {
 
     /// Counters of every agreed stream, in the order of the m-lines.
     pub fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
-        let (Some(peer), Some(agreed)) = (self.shared.peer.get(), self.shared.agreed.get()) else {
+        let Some(peer) = self.shared.peer.get().cloned() else {
             return Vec::new();
         };
-        let (peer, agreed) = (peer.clone(), agreed.clone());
+        let agreed = self.shared.agreed();
         let collect = async move {
             let mut all = Vec::with_capacity(agreed.len());
-            for stream in agreed {
+            for stream in agreed.iter() {
                 let stats = peer.stats(stream.stream).await;
-                all.push((stream, stats));
+                all.push((stream.clone(), stats));
             }
             all
         };
@@ -167,11 +180,25 @@ impl Drop for Session {
 
 impl Shared {
     fn stream_of(&self, local: usize) -> Option<usize> {
-        self.agreed
-            .get()?
+        self.agreed()
             .iter()
             .find(|a| a.local == local)
             .map(|a| a.stream)
+    }
+
+    fn agreed(&self) -> Arc<Vec<AgreedStream>> {
+        // Replaced whole.
+        self.agreed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+
+    fn set_agreed(&self, agreed: Vec<AgreedStream>) {
+        *self
+            .agreed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(agreed);
     }
 
     fn lock_done(&self) -> std::sync::MutexGuard<'_, bool> {

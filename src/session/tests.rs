@@ -8,7 +8,7 @@ use super::event::EndCause;
 use super::*;
 use crate::media::codec::{Codec, supported};
 use crate::media::queue::InboundQueue;
-use crate::peer::{PeerConfig, PeerError, PeerEvent, TransportInfo};
+use crate::peer::{PeerConfig, PeerError, PeerEvent, StreamConfig, TransportInfo};
 use crate::signalling::message::{Description, DescriptionType, Message};
 use crate::signalling::{Exchange, SignallingError};
 
@@ -19,6 +19,12 @@ fn answer() -> String {
      a=fingerprint:sha-256 00\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n\
      a=recvonly\r\na=rtpmap:96 VP8/90000\r\n"
         .to_owned()
+}
+
+/// So many VP8 streams.
+fn vp8(count: usize) -> Wish {
+    let codec = supported("VP8").unwrap().with_fmtp("");
+    Wish::Send(vec![codec.into(); count])
 }
 
 /// Hands the exchange to the test.
@@ -43,13 +49,21 @@ struct FakePeer {
 
 #[async_trait::async_trait]
 impl Peer for FakePeer {
-    async fn create_offer(&self) -> Result<String, PeerError> {
+    async fn create_offer(&self, _streams: Vec<StreamConfig>) -> Result<String, PeerError> {
         Ok("offer".to_owned())
     }
-    async fn answer(&self, _offer: String) -> Result<String, PeerError> {
+    async fn answer(
+        &self,
+        _offer: String,
+        _streams: Vec<StreamConfig>,
+    ) -> Result<String, PeerError> {
         Ok("answer".to_owned())
     }
-    async fn set_answer(&self, _answer: String) -> Result<(), PeerError> {
+    async fn set_answer(
+        &self,
+        _answer: String,
+        _streams: Vec<StreamConfig>,
+    ) -> Result<(), PeerError> {
         Ok(())
     }
     async fn add_candidate(
@@ -124,7 +138,7 @@ impl Stage {
             ice_servers: Vec::new(),
         };
         let (session, events) = Session::start(config, factory, &Handle::current());
-        session.set_wish(Wish::Send(vec![supported("VP8").unwrap().with_fmtp("")]));
+        session.set_wish(vp8(1));
         session.begin();
         let mut remote = exchange.await.unwrap();
         let offer = remote.outgoing.recv().await.unwrap();
@@ -270,12 +284,58 @@ async fn a_call_that_is_cut_says_bye_and_frees_the_peer() {
     assert_eq!(stage.peer.closed.load(Ordering::SeqCst), 1);
 }
 
+fn says_description(kind: DescriptionType, sdp: String) -> Message {
+    Message::Description(Description { kind, sdp })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_offer_during_a_call_is_passed_over() {
+async fn a_stream_that_is_added_is_offered_and_agreed_without_touching_the_first() {
     let mut stage = Stage::connected().await;
-    stage.says(Message::Description(Description {
-        kind: DescriptionType::Offer,
-        sdp: answer(),
-    }));
-    assert!(matches!(stage.event().await, Event::Notice(text) if text.contains("offer")));
+    stage.session.set_wish(vp8(2));
+    let offer = stage.remote.outgoing.recv().await.unwrap();
+    assert!(matches!(offer, Message::Description(d) if d.kind == DescriptionType::Offer));
+    let second = "m=video 9 UDP/TLS/RTP/SAVPF 98\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=recvonly\r\n\
+                  a=rtpmap:98 VP8/90000\r\n";
+    let both = answer().replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE 0 1\r\n") + second;
+    stage.says(says_description(DescriptionType::Answer, both));
+    let Event::Agreed(streams) = stage.event().await else {
+        panic!("not agreed");
+    };
+    let locals: Vec<_> = streams.iter().map(|(s, _)| (s.stream, s.local)).collect();
+    assert_eq!(locals, [(0, 0), (1, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_used_during_the_call_leaves_it_as_it_was() {
+    let mut stage = Stage::connected().await;
+    stage.session.set_wish(vp8(2));
+    assert!(stage.remote.outgoing.recv().await.is_some());
+    stage.says(says_description(
+        DescriptionType::Answer,
+        "nonsense".to_owned(),
+    ));
+    assert!(matches!(stage.event().await, Event::Notice(text) if text.contains("passed over")));
+    stage.says(Message::Bye);
+    assert!(matches!(
+        stage.event().await,
+        Event::Ended(EndCause::Remote)
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_that_offers_during_the_call_gets_an_answer() {
+    let mut stage = Stage::connected().await;
+    stage.says(says_description(DescriptionType::Offer, answer()));
+    assert!(matches!(stage.event().await, Event::Agreed(a) if a.len() == 1));
+    let ours = stage.remote.outgoing.recv().await.unwrap();
+    assert!(matches!(ours, Message::Description(d) if d.kind == DescriptionType::Answer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_offers_at_once_that_of_the_first_offerer_stands() {
+    let mut stage = Stage::connected().await;
+    stage.session.set_wish(vp8(2));
+    assert!(stage.remote.outgoing.recv().await.is_some());
+    stage.says(says_description(DescriptionType::Offer, answer()));
+    assert!(matches!(stage.event().await, Event::Notice(text) if text.contains("offer of ours")));
 }

@@ -17,8 +17,10 @@ pub(super) enum Verdict {
 /// Remembers what was said both ways, as far as that decides what may come.
 pub(super) struct Intake {
     role: Role,
-    /// Our SDP, to know it when it is pasted back.
+    /// Our last SDP, to know it when it is pasted back.
     own: Option<String>,
+    /// Whether it is an offer that nobody answered.
+    asked: bool,
     received: Option<Description>,
 }
 
@@ -28,24 +30,31 @@ impl Intake {
         Self {
             role,
             own: None,
+            asked: false,
             received: None,
         }
     }
 
-    /// What the remote owes us.
+    /// What the remote owes us first.
     pub(super) fn due(&self) -> DescriptionType {
         due(self.role)
     }
 
-    /// Whether the remote's description came.
+    /// Whether a description of the remote came.
     pub(super) fn has_description(&self) -> bool {
         self.received.is_some()
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.asked
     }
 
     /// We sent this.
     pub(super) fn sent(&mut self, message: &Message) {
         if let Message::Description(description) = message {
             self.own = Some(normalised(&description.sdp));
+            self.asked = description.kind == DescriptionType::Offer;
         }
     }
 
@@ -54,18 +63,38 @@ impl Intake {
         let Message::Description(description) = message else {
             return Ok(Verdict::Forward);
         };
-        let due = self.due();
         let kind = description.kind;
         if self.own.as_deref() == Some(description.sdp.as_str()) {
-            let own = match due {
-                DescriptionType::Answer => DescriptionType::Offer,
-                DescriptionType::Offer => DescriptionType::Answer,
+            let own = if self.asked {
+                DescriptionType::Offer
+            } else {
+                DescriptionType::Answer
             };
             return Ok(Verdict::Notice(format!(
                 "that is your own {own}: paste it into the other terminal"
             )));
         }
-        if kind != due {
+        let Some(last) = &self.received else {
+            return self.accept_first(description);
+        };
+        if last == description {
+            return Ok(Verdict::Notice(format!("this {kind} was received before")));
+        }
+        let goes_on = self.own.is_some()
+            && same_session(&last.sdp, &description.sdp)
+            && (kind == DescriptionType::Offer || self.asked);
+        if !goes_on {
+            return Err(SignallingError::Unexpected(format!(
+                "a second {kind} came, but this call has its {kind}: start a new call for it, on \
+                 both sides"
+            )));
+        }
+        self.take(description)
+    }
+
+    fn accept_first(&mut self, description: &Description) -> Result<Verdict, SignallingError> {
+        let kind = description.kind;
+        if kind != self.due() {
             let verb = match self.role {
                 Role::Offerer => "offers too: set role=answer",
                 Role::Answerer => "answers too and waits for an offer: set role=offer",
@@ -74,19 +103,27 @@ impl Intake {
                 "this is an {kind}, but this side {verb} on one of them"
             )));
         }
-        match &self.received {
-            Some(first) if first == description => {
-                Ok(Verdict::Notice(format!("this {kind} was received before")))
-            }
-            Some(_) => Err(SignallingError::Unexpected(format!(
-                "a second {kind} came, but this call has its {kind}: start a new call for it, on both sides"
-            ))),
-            None => {
-                self.received = Some(description.clone());
-                Ok(Verdict::Forward)
-            }
-        }
+        self.take(description)
     }
+
+    fn take(&mut self, description: &Description) -> Result<Verdict, SignallingError> {
+        if description.kind == DescriptionType::Answer {
+            self.asked = false;
+        }
+        self.received = Some(description.clone());
+        Ok(Verdict::Forward)
+    }
+}
+
+/// Whether two descriptions are of one session: user name and number of the origin line are the
+/// same (RFC 8866 section 5.2). Anything else is another call.
+fn same_session(one: &str, other: &str) -> bool {
+    let origin = |sdp: &'_ str| -> Option<(String, String)> {
+        let line = sdp.lines().find_map(|line| line.strip_prefix("o="))?;
+        let mut words = line.split_ascii_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    origin(one).is_some_and(|o| origin(other) == Some(o))
 }
 
 #[cfg(test)]
@@ -139,5 +176,34 @@ mod tests {
             Err(SignallingError::Unexpected(_))
         ));
         assert_eq!(intake.accept(&Message::Bye).unwrap(), Verdict::Forward);
+    }
+
+    #[test]
+    fn later_offers_and_answers_of_the_same_session_are_taken() {
+        let of = |kind, version: u32| {
+            Message::Description(Description {
+                kind,
+                sdp: format!("v=0\r\no=- 77 {version} IN IP4 0.0.0.0\r\ns=-\r\n"),
+            })
+        };
+        let mut intake = Intake::new(Role::Offerer);
+        intake.sent(&description(DescriptionType::Offer, "ours"));
+        let answer = of(DescriptionType::Answer, 1);
+        assert_eq!(intake.accept(&answer).unwrap(), Verdict::Forward);
+        // Nobody asked for another one.
+        assert!(intake.accept(&of(DescriptionType::Answer, 2)).is_err());
+        intake.sent(&description(DescriptionType::Offer, "ours again"));
+        assert!(intake.awaits_answer());
+        assert!(matches!(intake.accept(&answer), Ok(Verdict::Notice(_))));
+        let second = of(DescriptionType::Answer, 2);
+        assert_eq!(intake.accept(&second).unwrap(), Verdict::Forward);
+        assert!(!intake.awaits_answer());
+        let offer = of(DescriptionType::Offer, 3);
+        assert_eq!(intake.accept(&offer).unwrap(), Verdict::Forward);
+        let other = Message::Description(Description {
+            kind: DescriptionType::Offer,
+            sdp: "v=0\r\no=- 78 1 IN IP4 0.0.0.0\r\ns=-\r\n".to_owned(),
+        });
+        assert!(intake.accept(&other).is_err());
     }
 }

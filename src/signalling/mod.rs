@@ -82,6 +82,11 @@ pub trait Signaller: Send {
     /// `outgoing` was closed or `cancel` was cancelled, with an error otherwise. A bye from the
     /// remote is passed on before.
     async fn run(self: Box<Self>, exchange: Exchange) -> Result<(), SignallingError>;
+
+    /// Whether both sides may send an offer during the call, or only the one that offered it.
+    fn either_side_offers(&self) -> bool {
+        false
+    }
 }
 
 /// What the remote owes us, by our role.

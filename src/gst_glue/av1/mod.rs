@@ -5,9 +5,7 @@
 mod depay;
 mod pay;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "no pad uses it yet"))]
 pub use depay::Av1Depay;
-#[cfg_attr(not(test), expect(unused_imports, reason = "no pad uses it yet"))]
 pub use pay::Av1Pay;
 
 /// Temporal units in the low-overhead format: what a parser makes of any other AV1.

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use rtc::interceptor::{
     Interceptor, NackGeneratorBuilder, NackResponderBuilder, Packet, RTCPFeedback,
     RTPHeaderExtension, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot, StreamInfo,
-    TaggedPacket, TwccReceiverBuilder,
+    TaggedPacket, TwccReceiverBuilder, TwccSenderBuilder,
 };
 use rtc::rtp;
 use rtc::sansio::Protocol;
-use rtc::sdp::extmap::TRANSPORT_CC_URI;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 
@@ -23,10 +22,12 @@ use super::rtcp_tap::RtcpTap;
 use super::rtx_unwrap;
 use super::source::Source;
 use crate::media::codec::Codec;
+use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 use crate::peer::engine::feedback;
 use crate::peer::outbound::Numbered;
-use crate::peer::shared::{Belt, Shared, lock};
+use crate::peer::shared::{Belt, Lines, Shared, lock};
+use crate::peer::{Direction, StreamStats};
 
 /// Missing packets are asked for this often, ...
 const NACK_INTERVAL: Duration = Duration::from_millis(20);
@@ -60,10 +61,15 @@ pub(in crate::peer) struct MediaPath {
     pub(super) routes: HashMap<u32, usize>,
     pub(super) sources: HashMap<u32, Source>,
     pub(super) primaries: Vec<Option<u32>>,
+    /// As [`Self::refresh`] found them.
+    pub(super) lines: Lines,
+    generation: u64,
     pub(super) writes: Belt,
     pub(super) batch: Vec<Numbered>,
     pub(super) taken: usize,
     pub(super) bye_left: bool,
+    /// Number of the last full intra request.
+    pub(super) intra_requests: u8,
 }
 
 impl MediaPath {
@@ -82,6 +88,7 @@ impl MediaPath {
                     .build(),
             )
             .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+            .with(Slot::TwccSender, TwccSenderBuilder::new().build())
             .with(
                 Slot::ReceiverReport,
                 ReceiverReportBuilder::new()
@@ -96,12 +103,31 @@ impl MediaPath {
             repeats: Repeats::default(),
             routes: HashMap::new(),
             sources: HashMap::new(),
-            primaries: vec![None; shared.streams.len()],
+            primaries: Vec::new(),
+            lines: Lines::default(),
+            generation: 0,
             writes: Belt::new(),
             batch: Vec::new(),
             taken: 0,
             bye_left: false,
+            intra_requests: 0,
             shared,
+        }
+    }
+
+    /// Takes up m-lines that were negotiated since.
+    pub(super) fn refresh(&mut self) {
+        let generation = self.shared.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.lines = self.shared.lines();
+            self.primaries.resize(self.lines.len(), None);
+        }
+    }
+
+    pub(super) fn count(&self, stream: usize, change: impl FnOnce(&mut StreamStats)) {
+        if let Some(line) = self.lines.get(stream) {
+            change(&mut lock(&line.stats));
         }
     }
 
@@ -111,6 +137,7 @@ impl MediaPath {
         mut packet: rtp::Packet,
     ) -> Result<(), Error> {
         let now = message.now;
+        self.refresh();
         let Some(route) = self.route(&packet.header) else {
             return Ok(());
         };
@@ -120,7 +147,7 @@ impl MediaPath {
             repair,
         } = route;
         let size = packet.payload.len() as u64;
-        self.shared.count(stream, |stats| {
+        self.count(stream, |stats| {
             stats.packets_received += 1;
             stats.bytes_received += size;
             stats.retransmitted_packets_received += u64::from(repair);
@@ -150,7 +177,7 @@ impl MediaPath {
             Some(stream) => *stream,
             None => self.find_stream(header)?,
         };
-        let codecs = &self.shared.streams.get(stream)?.codecs;
+        let codecs = &self.lines.get(stream)?.config.codecs;
         let codec = codecs.iter().find(|codec| {
             codec.payload_type == payload_type || codec.rtx_payload_type == Some(payload_type)
         })?;
@@ -167,33 +194,34 @@ impl MediaPath {
 
     /// RFC 8843 section 9.2: by mid, else by what the description declared, else by payload type.
     fn find_stream(&self, header: &rtp::header::Header) -> Option<usize> {
-        let negotiated = self.shared.negotiated.get()?;
-        let by_mid = negotiated.iter().position(|stream| {
-            stream
-                .mid_extension
+        let lines = || self.lines.iter();
+        let by_mid = lines().position(|line| {
+            line.config
+                .extension(HeaderExtension::Mid)
                 .and_then(|id| header.get_extension(id))
-                .is_some_and(|mid| *mid == *stream.mid.as_bytes())
+                .is_some_and(|mid| *mid == *line.config.mid.as_bytes())
         });
         let declared = || {
-            negotiated.iter().position(|stream| {
-                stream.ssrcs.contains(&header.ssrc)
-                    || stream.rtx.iter().any(|(rtx, _)| *rtx == header.ssrc)
+            lines().position(|line| {
+                line.declared.ssrcs.contains(&header.ssrc)
+                    || line.declared.rtx.iter().any(|(rtx, _)| *rtx == header.ssrc)
             })
         };
         let by_type = || {
-            self.shared.streams.iter().position(|stream| {
-                stream.codecs.iter().any(|codec| {
-                    codec.payload_type == header.payload_type
-                        || codec.rtx_payload_type == Some(header.payload_type)
-                })
+            lines().position(|line| {
+                line.config.direction == Direction::RecvOnly
+                    && line.config.codecs.iter().any(|codec| {
+                        codec.payload_type == header.payload_type
+                            || codec.rtx_payload_type == Some(header.payload_type)
+                    })
             })
         };
         by_mid.or_else(declared).or_else(by_type)
     }
 
     fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
-        let negotiated = self.shared.negotiated.get()?.get(stream)?;
-        let declared = negotiated
+        let declared = &self.lines.get(stream)?.declared;
+        let declared = declared
             .rtx
             .iter()
             .find(|(ssrc, _)| *ssrc == rtx)
@@ -206,20 +234,15 @@ impl MediaPath {
         if self.sources.contains_key(&header.ssrc) || self.sources.len() >= MAX_SOURCES {
             return;
         }
-        let shared = self.shared.clone();
-        let mut codecs = shared
-            .streams
-            .get(stream)
-            .into_iter()
-            .flat_map(|s| &s.codecs);
+        let lines = self.lines.clone();
+        let Some(line) = lines.get(stream) else {
+            return;
+        };
+        let mut codecs = line.config.codecs.iter();
         let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
             return;
         };
-        let twcc = self
-            .shared
-            .negotiated
-            .get()
-            .and_then(|n| n.get(stream)?.twcc_extension);
+        let twcc = line.config.extension(HeaderExtension::TransportWideCc);
         let info = stream_info(codec, header.ssrc, None, twcc);
         self.inner.bind_remote_stream(&info);
         self.sources.insert(
@@ -230,19 +253,11 @@ impl MediaPath {
         if let Some(primary) = self.primaries.get_mut(stream) {
             *primary = Some(header.ssrc);
         }
-        let rtx = self
-            .shared
-            .negotiated
-            .get()
-            .and_then(|n| n.get(stream))
-            .and_then(|stream| {
-                stream
-                    .rtx
-                    .iter()
-                    .find(|(_, ssrc)| *ssrc == header.ssrc)
-                    .map(|(rtx, _)| *rtx)
-            });
-        self.shared.count(stream, |stats| {
+        let mut rtx = line.declared.rtx.iter();
+        let rtx = rtx
+            .find(|(_, ssrc)| *ssrc == header.ssrc)
+            .map(|(rtx, _)| *rtx);
+        self.count(stream, |stats| {
             stats.ssrc = header.ssrc;
             stats.rtx_ssrc = rtx.unwrap_or_default();
         });
@@ -263,7 +278,7 @@ impl MediaPath {
         let new = source.accept(header.sequence_number);
         let lost = source.lost();
         let jitter = (!repair && new).then(|| source.arrived(header.timestamp, now));
-        self.shared.count(stream, |stats| {
+        self.count(stream, |stats| {
             stats.packets_lost = lost;
             stats.jitter = jitter.or(stats.jitter);
         });
@@ -288,11 +303,10 @@ impl MediaPath {
             if payload.is_empty() {
                 continue;
             }
-            let (Ok(header), Some(queue)) = (header.marshal(), self.shared.inbound.get(stream))
-            else {
+            let (Ok(header), Some(line)) = (header.marshal(), self.lines.get(stream)) else {
                 continue;
             };
-            queue.push(Inbound::Rtp(InboundPacket {
+            line.inbound.push(Inbound::Rtp(InboundPacket {
                 arrival: message.now,
                 header: header.freeze(),
                 payload,
@@ -320,7 +334,7 @@ pub(super) fn stream_info(
         sdp_fmtp_line: codec.fmtp.clone(),
         rtp_header_extensions: twcc
             .map(|id| RTPHeaderExtension {
-                uri: TRANSPORT_CC_URI.to_owned(),
+                uri: HeaderExtension::TransportWideCc.uri().to_owned(),
                 id: id.into(),
             })
             .into_iter()
@@ -348,12 +362,15 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         match std::mem::replace(&mut message.message.packet, Packet::Rtcp(Vec::new())) {
             Packet::Rtp(packet) => self.read_rtp(message, packet),
             Packet::Rtcp(packets) => {
+                self.refresh();
                 self.tap
                     .read(&packets, message.now, &self.routes, &self.primaries);
-                let shared = &self.shared;
+                let (outbound, lines) = (&self.shared.outbound, &self.lines);
                 let packets = self.repeats.filter(packets, message.now, |ssrc| {
-                    let stats = shared.stats.get(shared.outbound.stream_of(ssrc)?)?;
-                    lock(stats).round_trip_time.map(Duration::from_secs_f64)
+                    let line = lines.get(outbound.stream_of(ssrc)?)?;
+                    lock(&line.stats)
+                        .round_trip_time
+                        .map(Duration::from_secs_f64)
                 });
                 message.message.packet = Packet::Rtcp(packets);
                 self.inner.handle_read(message)?;

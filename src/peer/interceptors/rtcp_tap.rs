@@ -25,16 +25,16 @@ const REPORTS: usize = 16;
 /// See the module.
 pub(super) struct RtcpTap {
     shared: Arc<Shared>,
-    reports: Vec<VecDeque<(u32, Instant)>>,
-    intra_requests: Vec<Option<u8>>,
+    reports: HashMap<usize, VecDeque<(u32, Instant)>>,
+    intra_requests: HashMap<usize, u8>,
     gone: Vec<u32>,
 }
 
 impl RtcpTap {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            reports: vec![VecDeque::new(); shared.streams.len()],
-            intra_requests: vec![None; shared.streams.len()],
+            reports: HashMap::new(),
+            intra_requests: HashMap::new(),
             gone: Vec::new(),
             shared,
         }
@@ -94,8 +94,8 @@ impl RtcpTap {
         for packet in packets {
             let any = packet.as_any();
             if let Some(report) = any.downcast_ref::<SenderReport>() {
-                let stream = self.shared.outbound.stream_of(report.ssrc);
-                if let Some(reports) = stream.and_then(|stream| self.reports.get_mut(stream)) {
+                if let Some(stream) = self.shared.outbound.stream_of(report.ssrc) {
+                    let reports = self.reports.entry(stream).or_default();
                     if reports.len() >= REPORTS {
                         reports.pop_front();
                     }
@@ -128,7 +128,7 @@ impl RtcpTap {
     }
 
     fn round_trip(&self, stream: usize, block: &ReceptionReport, now: Instant) -> Option<f64> {
-        let reports = self.reports.get(stream)?;
+        let reports = self.reports.get(&stream)?;
         let (_, sent) = reports
             .iter()
             .rev()
@@ -139,18 +139,14 @@ impl RtcpTap {
     }
 
     fn pass_on(&self, ssrc: u32, packets: &[Box<dyn Packet>], routes: &HashMap<u32, usize>) {
-        let declared = || {
-            let negotiated = self.shared.negotiated.get()?;
-            negotiated
-                .iter()
-                .position(|stream| stream.ssrcs.contains(&ssrc))
-        };
+        let lines = self.shared.lines();
+        let declared = || lines.iter().position(|l| l.declared.ssrcs.contains(&ssrc));
         let stream = routes.get(&ssrc).copied().or_else(declared);
-        let Some(queue) = stream.and_then(|stream| self.shared.inbound.get(stream)) else {
+        let Some(line) = stream.and_then(|stream| lines.get(stream)) else {
             return;
         };
         if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
-            queue.push(Inbound::SenderReport(bytes.into()));
+            line.inbound.push(Inbound::SenderReport(bytes.into()));
         }
     }
 
@@ -159,11 +155,9 @@ impl RtcpTap {
             let Some(stream) = self.shared.outbound.stream_of(entry.ssrc) else {
                 continue;
             };
-            let Some(last) = self.intra_requests.get_mut(stream) else {
-                continue;
-            };
+            let number = entry.sequence_number;
             // RFC 5104 section 4.3.1.1: the same number is the same request, repeated.
-            if last.replace(entry.sequence_number) == Some(entry.sequence_number) {
+            if self.intra_requests.insert(stream, number) == Some(number) {
                 continue;
             }
             self.shared.count(stream, |stats| stats.fir_count += 1);

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, TaggedPacket};
 use rtc::rtcp;
+use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 
@@ -16,11 +18,12 @@ impl MediaPath {
     /// Fetches what there is to send.
     pub(super) fn fill(&mut self) {
         let now = Instant::now();
+        self.refresh();
         for binding in self.shared.outbound.take_bindings() {
             let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
-            let info = stream_info(&binding.codec, binding.ssrc, rtx, None);
+            let info = stream_info(&binding.codec, binding.ssrc, rtx, binding.transport_wide);
             self.inner.bind_local_stream(&info);
-            self.shared.count(binding.stream, |stats| {
+            self.count(binding.stream, |stats| {
                 stats.ssrc = binding.ssrc;
                 stats.rtx_ssrc = rtx.unwrap_or_default();
             });
@@ -34,11 +37,11 @@ impl MediaPath {
                 .take(now, BATCH - self.taken, &mut batch);
             frames
                 .into_iter()
-                .for_each(|stream| self.shared.count(stream, |s| s.frames_sent += 1));
+                .for_each(|stream| self.count(stream, |s| s.frames_sent += 1));
             self.taken += batch.len();
             for Numbered { stream, packet } in batch.drain(..) {
                 let size = packet.payload.len() as u64;
-                self.shared.count(stream, |stats| {
+                self.count(stream, |stats| {
                     stats.packets_sent += 1;
                     stats.bytes_sent += size;
                 });
@@ -63,27 +66,42 @@ impl MediaPath {
             )
         };
         for stream in key_frames {
-            let declared = self
-                .shared
-                .negotiated
-                .get()
-                .and_then(|n| n.get(stream)?.ssrcs.first().copied());
-            let Some(media_ssrc) = self.primaries.get(stream).copied().flatten().or(declared)
-            else {
+            let Some(line) = self.lines.get(stream).cloned() else {
+                continue;
+            };
+            let seen = self.primaries.get(stream).copied().flatten();
+            let Some(media_ssrc) = seen.or(line.declared.ssrcs.first().copied()) else {
                 continue;
             };
             let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
-            let request = rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication {
-                sender_ssrc,
-                media_ssrc,
+            // What the remote did not say that it takes, it does not get.
+            let request: Box<dyn rtcp::Packet> = if line.has_feedback("nack pli") {
+                self.count(stream, |stats| stats.pli_count += 1);
+                Box::new(PictureLossIndication {
+                    sender_ssrc,
+                    media_ssrc,
+                })
+            } else if line.has_feedback("ccm fir") {
+                self.intra_requests = self.intra_requests.wrapping_add(1);
+                self.count(stream, |stats| stats.fir_count += 1);
+                Box::new(FullIntraRequest {
+                    sender_ssrc,
+                    // Zero, as its own SSRC stands in the entry (RFC 5104 section 4.3.1.2).
+                    media_ssrc: 0,
+                    fir: vec![FirEntry {
+                        ssrc: media_ssrc,
+                        sequence_number: self.intra_requests,
+                    }],
+                })
+            } else {
+                log::debug!(target: "rswebrtc::peer", "stream {stream}: the remote takes no key frame requests");
+                continue;
             };
-            self.shared.count(stream, |stats| stats.pli_count += 1);
-            self.write(now, Packet::Rtcp(vec![Box::new(request)]));
+            self.write(now, Packet::Rtcp(vec![request]));
         }
         for stream in probes {
             if let Some(packet) = self.shared.outbound.last_packet(stream, now) {
-                self.shared
-                    .count(stream, |stats| stats.retransmitted_packets_sent += 1);
+                self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
                 self.write(now, Packet::Rtp(packet));
             }
         }
@@ -93,7 +111,7 @@ impl MediaPath {
     }
 
     fn write_bye(&mut self, now: Instant) {
-        let streams = (0..self.shared.streams.len()).filter(|stream| self.shared.sends(*stream));
+        let streams = (0..self.lines.len()).filter(|stream| self.shared.sends(*stream));
         let sources: Vec<u32> = streams
             .map(|stream| self.shared.outbound.ssrcs(stream).0)
             .collect();
@@ -127,8 +145,7 @@ impl MediaPath {
             Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
             Packet::Rtp(packet) if message.message.has(&Attribute::Retransmission) => {
                 if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
-                    self.shared
-                        .count(stream, |stats| stats.retransmitted_packets_sent += 1);
+                    self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
                 }
             }
             _ => {}

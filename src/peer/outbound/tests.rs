@@ -20,7 +20,10 @@ fn outbound() -> Outbound {
     let stream = StreamConfig {
         kind: MediaKind::Video,
         direction: Direction::SendOnly,
+        mid: "0".to_owned(),
         codecs: vec![codec()],
+        extensions: vec![],
+        msid: None,
     };
     let outbound = Outbound::new(&[stream]);
     outbound.set_codec(0, codec());
@@ -33,6 +36,7 @@ fn frame(key: bool, size: usize) -> OutboundFrame {
         timestamp: 1,
         marker: true,
         payload,
+        extensions: vec![],
     };
     OutboundFrame {
         key,

@@ -83,14 +83,14 @@ async fn what_is_pushed_right_at_connected_arrives() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_is_dtls_server_waits_for_its_receiver() {
     for round in 0..20 {
-        let mut sender = End::new(config(Direction::SendOnly));
-        let receiver = End::new(config(Direction::RecvOnly));
-        let offer = sender.peer.create_offer().await.unwrap();
+        let mut sender = End::new(Direction::SendOnly);
+        let receiver = End::new(Direction::RecvOnly);
+        let offer = sender.offer().await;
         let offer = offer.replace("a=setup:actpass", "a=setup:passive");
-        let answer = receiver.peer.answer(offer).await.unwrap();
+        let answer = receiver.answer(offer).await;
         assert!(answer.contains("a=setup:active"));
         sender.peer.set_send_codec(0, vp8());
-        sender.peer.set_answer(answer).await.unwrap();
+        sender.set_answer(answer).await;
         sender.connected().await;
         assert!(sender.peer.push_frame(0, frame(0, 50, 1000)));
         let packets = read(receiver.peer.inbound(0).unwrap(), 50).await;
@@ -105,12 +105,12 @@ async fn a_sender_that_is_dtls_server_waits_for_its_receiver() {
 async fn a_call_is_up_a_moment_after_the_answer() {
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        let mut sender = End::new(config(Direction::SendOnly));
-        let mut receiver = End::new(config(Direction::RecvOnly));
-        let offer = sender.peer.create_offer().await.unwrap();
-        let answer = receiver.peer.answer(offer).await.unwrap();
+        let mut sender = End::new(Direction::SendOnly);
+        let mut receiver = End::new(Direction::RecvOnly);
+        let offer = sender.offer().await;
+        let answer = receiver.answer(offer).await;
         let start = Instant::now();
-        sender.peer.set_answer(answer).await.unwrap();
+        sender.set_answer(answer).await;
         sender.connected().await;
         receiver.connected().await;
         best = best.min(start.elapsed());

@@ -63,15 +63,15 @@ async fn a_dead_remote_is_noticed_within_six_seconds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_not_the_described_one_is_refused() {
-    let mut sender = End::new(config(Direction::SendOnly));
-    let mut receiver = End::new(config(Direction::RecvOnly));
-    let offer = sender.peer.create_offer().await.unwrap();
-    let answer = receiver.peer.answer(offer).await.unwrap();
+    let mut sender = End::new(Direction::SendOnly);
+    let mut receiver = End::new(Direction::RecvOnly);
+    let offer = sender.offer().await;
+    let answer = receiver.answer(offer).await;
     let at = answer.find("sha-256 ").unwrap() + "sha-256 ".len();
     let digit = if &answer[at..=at] == "0" { "1" } else { "0" };
     let answer = format!("{}{digit}{}", &answer[..at], &answer[at + 1..]);
     let start = Instant::now();
-    sender.peer.set_answer(answer).await.unwrap();
+    sender.set_answer(answer).await;
     let event = sender.event().await;
     println!("{event:?} after {:?}", start.elapsed());
     assert!(
@@ -109,22 +109,22 @@ async fn closed_and_dropped_peers_leave_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_twice_or_early_is_fine() {
-    let end = End::new(config(Direction::SendOnly));
-    end.peer.create_offer().await.unwrap();
+    let end = End::new(Direction::SendOnly);
+    end.offer().await;
     assert!(!end.peer.push_frame(0, frame(0, 1, 100)));
     end.peer.drained().await;
     end.peer.close().await;
     end.peer.close().await;
     assert!(matches!(
-        end.peer.create_offer().await,
+        end.peer.create_offer(vec![]).await,
         Err(PeerError::Closed)
     ));
     assert!(matches!(
-        end.peer.set_answer(String::new()).await,
+        end.peer.set_answer(String::new(), vec![]).await,
         Err(PeerError::Closed)
     ));
-    let end = End::new(config(Direction::RecvOnly));
-    let refused = end.peer.answer("nonsense".to_owned()).await;
+    let end = End::new(Direction::RecvOnly);
+    let refused = end.peer.answer("nonsense".to_owned(), vec![]).await;
     assert!(
         matches!(refused, Err(PeerError::Description(_))),
         "{refused:?}"

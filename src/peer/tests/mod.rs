@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::connection::WebRtcPeer;
 use super::{Direction, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig};
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::{InboundQueue, Popped};
 use crate::media::rtp_packet::{Inbound, InboundPacket, OutboundFrame, OutboundPacket};
 
@@ -62,14 +63,29 @@ fn opus() -> Codec {
     }
 }
 
-fn config(direction: Direction) -> PeerConfig {
-    let stream = |codecs: Vec<Codec>| StreamConfig {
+fn line(direction: Direction, mid: usize, codecs: Vec<Codec>) -> StreamConfig {
+    StreamConfig {
         kind: codecs[0].kind,
         direction,
+        mid: mid.to_string(),
         codecs,
-    };
+        extensions: vec![
+            (1, HeaderExtension::Mid),
+            (3, HeaderExtension::TransportWideCc),
+        ],
+        msid: None,
+    }
+}
+
+fn lines(direction: Direction) -> Vec<StreamConfig> {
+    vec![
+        line(direction, 0, vec![vp8(), h264()]),
+        line(direction, 1, vec![opus()]),
+    ]
+}
+
+fn config() -> PeerConfig {
     PeerConfig {
-        streams: vec![stream(vec![vp8(), h264()]), stream(vec![opus()])],
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         ice_servers: vec![],
     }
@@ -77,16 +93,35 @@ fn config(direction: Direction) -> PeerConfig {
 
 struct End {
     peer: Arc<WebRtcPeer>,
+    lines: Vec<StreamConfig>,
     events: mpsc::Receiver<PeerEvent>,
 }
 
 impl End {
-    fn new(config: PeerConfig) -> Self {
-        let (peer, events) = WebRtcPeer::new(config).unwrap();
+    fn new(direction: Direction) -> Self {
+        Self::with(lines(direction))
+    }
+
+    fn with(lines: Vec<StreamConfig>) -> Self {
+        let (peer, events) = WebRtcPeer::new(config()).unwrap();
         Self {
             peer: Arc::new(peer),
+            lines,
             events,
         }
+    }
+
+    async fn offer(&self) -> String {
+        self.peer.create_offer(self.lines.clone()).await.unwrap()
+    }
+
+    async fn answer(&self, offer: String) -> String {
+        self.peer.answer(offer, self.lines.clone()).await.unwrap()
+    }
+
+    async fn set_answer(&self, answer: String) {
+        let lines = self.lines.clone();
+        self.peer.set_answer(answer, lines).await.unwrap();
     }
 
     async fn event(&mut self) -> PeerEvent {
@@ -111,19 +146,18 @@ struct Call {
 impl Call {
     async fn new(sender_offers: bool) -> Self {
         let mut call = Self {
-            sender: End::new(config(Direction::SendOnly)),
-            receiver: End::new(config(Direction::RecvOnly)),
+            sender: End::new(Direction::SendOnly),
+            receiver: End::new(Direction::RecvOnly),
         };
         let (offerer, answerer) = if sender_offers {
-            (&call.sender.peer, &call.receiver.peer)
+            (&call.sender, &call.receiver)
         } else {
-            (&call.receiver.peer, &call.sender.peer)
+            (&call.receiver, &call.sender)
         };
-        let offer = offerer.create_offer().await.unwrap();
-        let answer = answerer.answer(offer).await.unwrap();
+        let answer = answerer.answer(offerer.offer().await).await;
         call.sender.peer.set_send_codec(0, vp8());
         call.sender.peer.set_send_codec(1, opus());
-        offerer.set_answer(answer).await.unwrap();
+        offerer.set_answer(answer).await;
         call.sender.connected().await;
         call
     }
@@ -141,6 +175,7 @@ fn frame(first: u32, packets: u32, size: usize) -> OutboundFrame {
             timestamp: first * 3000,
             marker: number + 1 == first + packets,
             payload: Bytes::from(payload),
+            extensions: Vec::new(),
         }
     });
     OutboundFrame {

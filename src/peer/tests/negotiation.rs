@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Descriptions, and when they are carried over.
 
+use std::collections::HashSet;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -8,13 +10,13 @@ async fn an_answer_may_be_carried_over_slowly() {
     let seconds = std::env::var("RSWEBRTC_TEST_DELAY")
         .ok()
         .and_then(|s| s.parse().ok());
-    let mut sender = End::new(config(Direction::SendOnly));
-    let mut receiver = End::new(config(Direction::RecvOnly));
-    let offer = sender.peer.create_offer().await.unwrap();
-    let answer = receiver.peer.answer(offer).await.unwrap();
+    let mut sender = End::new(Direction::SendOnly);
+    let mut receiver = End::new(Direction::RecvOnly);
+    let offer = sender.offer().await;
+    let answer = receiver.answer(offer).await;
     tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(8))).await;
     let start = Instant::now();
-    sender.peer.set_answer(answer).await.unwrap();
+    sender.set_answer(answer).await;
     sender.connected().await;
     receiver.connected().await;
     println!("late answer: connected in {:?}", start.elapsed());
@@ -23,15 +25,15 @@ async fn an_answer_may_be_carried_over_slowly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_names_exactly_what_was_asked_for() {
-    let offerer = End::new(config(Direction::SendOnly));
-    let offer = offerer.peer.create_offer().await.unwrap();
+    let offerer = End::new(Direction::SendOnly);
+    let offer = offerer.offer().await;
     let offer = offer.replace("a=sendonly", "a=sendrecv")
         + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n\
            a=mid:2\r\na=setup:actpass\r\na=sctp-port:5000\r\n";
-    let mut refusing = config(Direction::RecvOnly);
-    refusing.streams[0].codecs.clear();
-    let answerer = End::new(refusing);
-    let answer = answerer.peer.answer(offer).await.unwrap();
+    let mut refusing = lines(Direction::RecvOnly);
+    refusing[0].codecs.clear();
+    let answerer = End::with(refusing);
+    let answer = answerer.answer(offer).await;
     assert!(answer.contains("m=video 0 "), "{answer}");
     assert!(answer.contains("m=application 0 "), "{answer}");
     assert!(answer.contains("a=group:BUNDLE 1\r\n"), "{answer}");
@@ -54,26 +56,22 @@ async fn an_answer_names_exactly_what_was_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_video_lines_may_have_different_codecs() {
     let two = |direction| {
-        let mut config = config(direction);
-        config.streams[0].codecs = vec![vp8()];
-        config.streams[1] = StreamConfig {
-            kind: MediaKind::Video,
-            direction,
-            codecs: vec![h264()],
-        };
-        config
+        vec![
+            line(direction, 0, vec![vp8()]),
+            line(direction, 1, vec![h264()]),
+        ]
     };
-    let mut sender = End::new(two(Direction::SendOnly));
-    let receiver = End::new(two(Direction::RecvOnly));
-    let offer = sender.peer.create_offer().await.unwrap();
-    let answer = receiver.peer.answer(offer).await.unwrap();
+    let mut sender = End::with(two(Direction::SendOnly));
+    let receiver = End::with(two(Direction::RecvOnly));
+    let offer = sender.offer().await;
+    let answer = receiver.answer(offer).await;
     assert!(
         answer.contains("SAVPF 96 97\r\n") && answer.contains("SAVPF 102 103\r\n"),
         "{answer}"
     );
     sender.peer.set_send_codec(0, vp8());
     sender.peer.set_send_codec(1, h264());
-    sender.peer.set_answer(answer).await.unwrap();
+    sender.set_answer(answer).await;
     sender.connected().await;
     for stream in 0..2 {
         assert!(sender.peer.push_frame(stream, frame(stream as u32, 1, 100)));
@@ -82,4 +80,106 @@ async fn two_video_lines_may_have_different_codecs() {
         assert_eq!(number(&packets[0]), stream as u32);
     }
     tokio::join!(sender.peer.close(), receiver.peer.close());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_offer_adds_a_stream_and_leaves_the_transport_alone() {
+    let mut call = Call::new(true).await;
+    let transport = |text: &str| {
+        let keep = |line: &&str| {
+            ["a=ice-", "a=fingerprint", "a=candidate"]
+                .iter()
+                .any(|p| line.starts_with(p))
+        };
+        text.lines()
+            .filter(keep)
+            .map(str::to_owned)
+            .collect::<HashSet<_>>()
+    };
+    let first = call.sender.offer().await;
+    call.sender
+        .lines
+        .push(line(Direction::SendOnly, 2, vec![h264()]));
+    call.receiver
+        .lines
+        .push(line(Direction::RecvOnly, 2, vec![h264()]));
+    let offer = call.sender.offer().await;
+    assert_eq!(transport(&first), transport(&offer));
+    let version = |text: &str| {
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .nth(2)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert!(version(&offer) > version(&first), "{offer}");
+    let answer = call.receiver.answer(offer).await;
+    assert!(
+        answer.contains("a=setup:passive"),
+        "the roles stay: {answer}"
+    );
+    call.sender.peer.set_send_codec(2, h264());
+    call.sender.set_answer(answer).await;
+    for stream in [0, 2] {
+        assert!(
+            call.sender
+                .peer
+                .push_frame(stream, frame(stream as u32, 1, 100))
+        );
+        let packets = read(call.receiver.peer.inbound(stream).unwrap(), 1).await;
+        assert_eq!(number(&packets[0]), stream as u32);
+    }
+    call.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_a_later_offer_takes_back_ends() {
+    let mut call = Call::new(true).await;
+    let queue = call.receiver.peer.inbound(0).unwrap();
+    call.sender.lines[0].direction = Direction::Inactive;
+    call.receiver.lines[0].direction = Direction::Inactive;
+    let answer = call.receiver.answer(call.sender.offer().await).await;
+    assert!(answer.contains("a=inactive"), "{answer}");
+    call.sender.set_answer(answer).await;
+    assert!(!call.sender.peer.push_frame(0, frame(0, 1, 100)));
+    assert!(matches!(queue.pop(DEADLINE), Popped::Ended));
+    assert!(call.receiver.peer.inbound(0).is_none());
+    assert!(call.sender.peer.push_frame(1, frame(7, 1, 100)));
+    let packets = read(call.receiver.peer.inbound(1).unwrap(), 1).await;
+    assert_eq!(number(&packets[0]), 7);
+    call.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_remote_that_declares_no_ssrc_is_told_apart_by_mid_and_by_payload_type() {
+    for with_mid in [true, false] {
+        let mut sender = End::new(Direction::SendOnly);
+        let mut receiver = End::new(Direction::RecvOnly);
+        if !with_mid {
+            for line in sender.lines.iter_mut().chain(&mut receiver.lines) {
+                line.extensions.clear();
+            }
+        }
+        let offer = sender.offer().await;
+        let kept = |line: &&str| !line.starts_with("a=ssrc");
+        let offer: String = offer
+            .lines()
+            .filter(kept)
+            .map(|l| format!("{l}\r\n"))
+            .collect();
+        let answer = receiver.answer(offer).await;
+        sender.peer.set_send_codec(0, h264());
+        sender.peer.set_send_codec(1, opus());
+        sender.set_answer(answer).await;
+        sender.connected().await;
+        for stream in 0..2 {
+            assert!(sender.peer.push_frame(stream, frame(stream as u32, 1, 100)));
+            let packets = read(receiver.peer.inbound(stream).unwrap(), 1).await;
+            assert_eq!(number(&packets[0]), stream as u32, "with mid: {with_mid}");
+        }
+        tokio::join!(sender.peer.close(), receiver.peer.close());
+    }
 }

@@ -62,14 +62,14 @@ async fn pass(from: Arc<UdpSocket>, to: Arc<UdpSocket>, port: u16, delay: Durati
 
 async fn lossy_call(delay: Duration, loss: u32) -> Call {
     let mut call = Call {
-        sender: End::new(config(Direction::SendOnly)),
-        receiver: End::new(config(Direction::RecvOnly)),
+        sender: End::new(Direction::SendOnly),
+        receiver: End::new(Direction::RecvOnly),
     };
     let (proxy, [there, back]) = Proxy::new().await;
-    let offer = call.sender.peer.create_offer().await.unwrap();
+    let offer = call.sender.offer().await;
     let sender = port(&offer);
     let offer = offer.replace(&format!(" {sender} typ"), &format!(" {} typ", proxy.back));
-    let answer = call.receiver.peer.answer(offer).await.unwrap();
+    let answer = call.receiver.answer(offer).await;
     let receiver = port(&answer);
     let answer = answer.replace(
         &format!(" {receiver} typ"),
@@ -78,7 +78,7 @@ async fn lossy_call(delay: Duration, loss: u32) -> Call {
     tokio::spawn(pass(there.clone(), back.clone(), receiver, delay, loss));
     tokio::spawn(pass(back, there, sender, delay, loss));
     call.sender.peer.set_send_codec(0, vp8());
-    call.sender.peer.set_answer(answer).await.unwrap();
+    call.sender.set_answer(answer).await;
     call.sender.connected().await;
     call
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 use super::*;
+use crate::media::codec::supported;
 
-const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n\
+const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 a v\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n\
                     a=fingerprint:sha-256 00\r\n";
 
 fn video(mid: &str, direction: &str) -> String {
@@ -35,15 +36,29 @@ fn opus() -> Codec {
 }
 
 fn receive(names: &[&str], ordered: bool) -> Wish {
-    Wish::Receive {
+    Wish::Receive(Receiving {
         codecs: names.iter().map(|n| supported(n).unwrap()).collect(),
         ordered,
-    }
+        video: 1,
+        audio: 1,
+    })
+}
+
+fn send(codecs: &[Codec]) -> Wish {
+    Wish::Send(codecs.iter().cloned().map(Sending::from).collect())
+}
+
+fn first_offer(wish: &Wish) -> Agreement {
+    super::offer(wish, &Agreement::default())
+}
+
+fn answer(wish: &Wish, offer: &Remote) -> Result<Agreement, CallError> {
+    super::answer(wish, offer, &Agreement::default())
 }
 
 #[test]
 fn payload_types_of_bundled_m_lines_differ() {
-    let streams = offer(&Wish::Send(vec![h264("42e01f"), h264("640028"), opus()]));
+    let streams = first_offer(&send(&[h264("42e01f"), h264("640028"), opus()])).streams;
     let mut all: Vec<_> = streams
         .iter()
         .flat_map(|s| &s.codecs)
@@ -58,7 +73,7 @@ fn payload_types_of_bundled_m_lines_differ() {
 #[test]
 fn a_sender_answers_with_the_fitting_profile_and_leaves_the_rest_inactive() {
     let offer = remote(&[audio("a", "recvonly"), video("v", "sendrecv")]);
-    let plan = answer(&Wish::Send(vec![h264("42c01e")]), &offer).unwrap();
+    let plan = answer(&send(&[h264("42c01e")]), &offer).unwrap();
     assert_eq!(plan.streams.len(), 2);
     assert_eq!(plan.streams[0].direction, Direction::Inactive);
     assert_eq!(plan.streams[1].direction, Direction::SendOnly);
@@ -70,17 +85,17 @@ fn a_sender_answers_with_the_fitting_profile_and_leaves_the_rest_inactive() {
 #[test]
 fn a_wider_profile_of_the_remote_takes_a_narrower_stream() {
     let offer = remote(&[video("v", "recvonly").replace("42e01f", "640028")]);
-    let plan = answer(&Wish::Send(vec![h264("4d001f")]), &offer).unwrap();
+    let plan = answer(&send(&[h264("4d001f")]), &offer).unwrap();
     assert_eq!(plan.agreed[0].codec.payload_type, 99);
 }
 
 #[test]
 fn what_the_remote_does_not_take_is_told() {
     let offer = remote(&[video("v", "recvonly")]);
-    let plan = answer(&Wish::Send(vec![h264("42e01f"), opus()]), &offer).unwrap();
+    let plan = answer(&send(&[h264("42e01f"), opus()]), &offer).unwrap();
     assert_eq!(plan.left_out.len(), 1);
     assert_eq!(plan.left_out[0].0, 1);
-    let error = answer(&Wish::Send(vec![h264("64001f")]), &offer).unwrap_err();
+    let error = answer(&send(&[h264("64001f")]), &offer).unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("H264 high (64001f)") && text.contains("VP8"),
@@ -109,16 +124,16 @@ fn a_receiver_takes_nothing_from_a_line_that_sends_nothing() {
 
 #[test]
 fn the_answer_decides_the_payload_type_that_we_send() {
-    let wish = Wish::Send(vec![h264("42e01f")]);
-    let offered = offer(&wish);
+    let wish = send(&[h264("42e01f")]);
+    let offered = first_offer(&wish);
     let agreed = read_answer(&wish, &offered, &remote(&[video("0", "recvonly")])).unwrap();
-    assert_eq!(agreed[0].codec.payload_type, 99);
+    assert_eq!(agreed.agreed[0].codec.payload_type, 99);
 }
 
 #[test]
 fn an_answer_to_another_offer_is_refused() {
-    let wish = Wish::Send(vec![h264("42e01f")]);
-    let offered = offer(&wish);
+    let wish = send(&[h264("42e01f")]);
+    let offered = first_offer(&wish);
     let two = remote(&[video("0", "recvonly"), audio("1", "recvonly")]);
     let error = read_answer(&wish, &offered, &two).unwrap_err();
     assert!(matches!(error, CallError::BadDescription { .. }));
@@ -129,8 +144,100 @@ fn an_answer_to_another_offer_is_refused() {
 
 #[test]
 fn a_receivers_offer_holds_one_line_a_kind() {
-    let streams = offer(&receive(&["VP8", "H264", "opus"], false));
+    let streams = first_offer(&receive(&["VP8", "H264", "opus"], false)).streams;
     assert_eq!(streams.len(), 2);
     assert!(streams[0].codecs.len() > 2);
-    assert_eq!(offer(&receive(&["H264"], true)).len(), 1);
+    assert_eq!(first_offer(&receive(&["H264"], true)).streams.len(), 1);
+}
+
+#[test]
+fn a_later_offer_keeps_what_was_agreed_and_adds_behind_it() {
+    let wish = send(&[h264("42e01f")]);
+    let first = first_offer(&wish);
+    let agreed = read_answer(&wish, &first, &remote(&[video("0", "recvonly")])).unwrap();
+    let wish = send(&[h264("42e01f"), opus()]);
+    let second = super::offer(&wish, &agreed);
+    assert_eq!(second.streams[0].codecs[0].payload_type, 99);
+    assert_eq!(second.streams[1].mid, "1");
+    assert_eq!(second.locals, [Some(0), Some(1)]);
+    let mid = |s: &StreamConfig| s.extension(HeaderExtension::Mid);
+    // One id is one extension in all bundled m-lines.
+    assert_eq!(mid(&first.streams[0]), mid(&second.streams[1]));
+    let rejected = remote(&[
+        video("0", "recvonly"),
+        audio("1", "recvonly").replace("m=audio 9", "m=audio 0"),
+    ]);
+    let agreed = read_answer(&wish, &second, &rejected).unwrap();
+    assert_eq!(agreed.agreed.len(), 1);
+    assert!(
+        agreed.left_out[0].1.contains("port 0"),
+        "{:?}",
+        agreed.left_out
+    );
+}
+
+#[test]
+fn a_stream_that_is_taken_back_leaves_its_m_line_inactive() {
+    let mut wish = send(&[h264("42e01f"), opus()]);
+    let first = first_offer(&wish);
+    if let Wish::Send(streams) = &mut wish {
+        streams[0].removed = true;
+    }
+    let second = super::offer(&wish, &first);
+    assert_eq!(second.streams[0].direction, Direction::Inactive);
+    assert_eq!(second.streams[1].direction, Direction::SendOnly);
+    assert_eq!(second.locals, [None, Some(1)]);
+}
+
+#[test]
+fn m_lines_without_bundle_leave_one_in_use_and_say_why() {
+    let apart = |lines: &[String]| {
+        let text = HEAD.replace("a=group:BUNDLE 0 1 a v\r\n", "") + &lines.concat();
+        Remote::read(&text).unwrap()
+    };
+    let offer = apart(&[video("v", "recvonly"), audio("a", "recvonly")]);
+    let plan = answer(&send(&[h264("42e01f"), opus()]), &offer).unwrap();
+    assert_eq!(plan.agreed.len(), 1);
+    assert!(plan.streams[1].codecs.is_empty());
+    assert!(plan.left_out[0].1.contains("BUNDLE"), "{:?}", plan.left_out);
+}
+
+#[test]
+fn extensions_of_an_answer_are_a_subset_with_the_ids_of_the_offer() {
+    let extensions = "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\r\n\
+                      a=extmap:5/sendonly urn:3gpp:video-orientation\r\n\
+                      a=extmap:15 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\n\
+                      a=extmap:6 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n\
+                      a=extmap:7 urn:example:unknown\r\n";
+    let offer = remote(&[video("v", "sendrecv") + extensions]);
+    let wanted = vec![
+        (4, HeaderExtension::Mid),
+        (5, HeaderExtension::VideoOrientation),
+    ];
+    let receiver = answer(&receive(&["VP8"], false), &offer).unwrap();
+    assert_eq!(receiver.streams[0].extensions, wanted);
+    let sender = answer(&send(&[h264("42e01f")]), &offer).unwrap();
+    assert_eq!(sender.streams[0].extensions, wanted);
+}
+
+#[test]
+fn a_receiver_offers_as_many_lines_as_were_asked_for() {
+    let mut wish = receive(&["VP8", "opus"], false);
+    if let Wish::Receive(receiving) = &mut wish {
+        (receiving.video, receiving.audio) = (2, 3);
+    }
+    let streams = first_offer(&wish).streams;
+    let kinds: Vec<_> = streams.iter().map(|s| s.kind.as_str()).collect();
+    assert_eq!(kinds, ["video", "video", "audio", "audio", "audio"]);
+    let mids: Vec<_> = streams.iter().map(|s| s.mid.as_str()).collect();
+    assert_eq!(mids, ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_remote_sends_with_the_payload_types_of_our_offer() {
+    let wish = receive(&["VP8"], false);
+    let offered = first_offer(&wish);
+    // Its answer says 97 for VP8, which is what it would receive.
+    let agreed = read_answer(&wish, &offered, &remote(&[video("0", "sendonly")])).unwrap();
+    assert_eq!(agreed.agreed[0].codec.payload_type, 96);
 }

@@ -15,7 +15,9 @@
 //! - An answerer leaves its `answer.json`: it is what tells the next one that the offer is used up.
 //! - Who receives a `bye.json` removes it. It is only written while `offer.json` is still the
 //!   offer of this call; a late bye does not end somebody else's.
-//! - Another offer after the one of this call is a new call, and an error for this one.
+//! - During the call the offerer may replace `offer.json` by a later offer of the same session (its
+//!   `o=` line tells), and the answerer then `answer.json`; the answerer makes no offers. Any other
+//!   offer is a new call, and an error for this one.
 //!
 //! Descriptions are complete: candidates that come apart are not carried.
 
@@ -247,7 +249,9 @@ impl Call {
             )));
         }
         if let Some(answer) = snapshot.answer {
-            if !self.intake.has_description() {
+            if !self.intake.has_description()
+                || (self.intake.awaits_answer() && self.told_about.as_ref() != Some(&answer))
+            {
                 let path = self.directory.answer();
                 self.take_up(&path, &answer)?;
                 self.told_about = Some(answer);
@@ -268,11 +272,15 @@ impl Call {
             if snapshot.bye.is_some() {
                 return self.hang_up().await;
             }
-            return match &snapshot.offer {
+            return match snapshot.offer {
                 Some(offer)
                     if offer.text != *taken
                         && decode_document(&offer.text, self.intake.due()).is_some() =>
                 {
+                    if matches!(self.take_up(&path, &offer), Ok(true)) {
+                        self.taken = Some(offer.text);
+                        return Ok(());
+                    }
                     Err(SignallingError::Unexpected(format!(
                         "the offerer began a new call: {} is another offer than the one \
                          answered, start this side again too",

@@ -80,6 +80,10 @@ impl Default for Stdio {
 
 #[async_trait::async_trait]
 impl Signaller for Stdio {
+    fn either_side_offers(&self) -> bool {
+        true
+    }
+
     async fn run(self: Box<Self>, exchange: Exchange) -> Result<(), SignallingError> {
         let lease = Lease::take(&self.streams.input)?;
         let mut reader = Reader::start(self.streams.input.clone(), lease)?;

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Offers and answers of one call, the first and all later ones (RFC 8829 section 4.1, 5.2 to 5.5).
+
+use std::sync::Arc;
+
+use crate::peer::{Direction, Peer};
+use crate::sdp::Remote;
+use crate::signalling::Role;
+use crate::signalling::message::{Description, DescriptionType};
+
+use super::actor::{Call, refused};
+use super::error::CallError;
+use super::event::Event;
+use super::negotiation::{self, Agreement, Wish};
+
+impl Call {
+    /// Offers what is wished for now.
+    pub(super) async fn make_offer(&mut self, peer: &Arc<dyn Peer>) -> Result<(), CallError> {
+        let offered = negotiation::offer(&self.wish, &self.agreement);
+        let sdp = peer
+            .create_offer(offered.streams.clone())
+            .await
+            .map_err(CallError::Peer)?;
+        self.offering = Some(offered);
+        self.say(DescriptionType::Offer, sdp).await;
+        Ok(())
+    }
+
+    /// Takes up the answer to our offer.
+    pub(super) async fn take_answer(
+        &mut self,
+        peer: &Arc<dyn Peer>,
+        text: String,
+    ) -> Result<(), CallError> {
+        let answer = Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
+        let offered = self.offering.as_ref().unwrap_or(&self.agreement);
+        let agreement = negotiation::read_answer(&self.wish, offered, &answer)?;
+        // Media may come with the first packet that ICE lets through: its way is ready by then.
+        let streams = agreement.streams.clone();
+        let applied = peer.set_answer(text, streams).await;
+        applied.map_err(|e| refused("answer", e))?;
+        self.offering = None;
+        self.publish(agreement, peer).await;
+        Ok(())
+    }
+
+    /// Applies an offer; gives our answer.
+    pub(super) async fn give_answer(
+        &mut self,
+        peer: &Arc<dyn Peer>,
+        offer: String,
+        plan: Agreement,
+    ) -> Result<String, CallError> {
+        let sdp = peer
+            .answer(offer, plan.streams.clone())
+            .await
+            .map_err(|e| refused("offer", e))?;
+        self.publish(plan, peer).await;
+        Ok(sdp)
+    }
+
+    /// Makes `agreement` what holds, and tells.
+    async fn publish(&mut self, agreement: Agreement, peer: &Arc<dyn Peer>) {
+        let mut told = Vec::with_capacity(agreement.agreed.len());
+        for stream in &agreement.agreed {
+            let queue = match stream.direction {
+                Direction::RecvOnly => peer.inbound(stream.stream),
+                _ => {
+                    peer.set_send_codec(stream.stream, stream.codec.clone());
+                    None
+                }
+            };
+            told.push((stream.clone(), queue));
+        }
+        self.shared.set_agreed(agreement.agreed.clone());
+        let left_out = agreement.left_out.clone();
+        self.agreement = agreement;
+        for (local, reason) in left_out {
+            self.tell(Event::LeftOut(local, reason)).await;
+        }
+        self.tell(Event::Agreed(told)).await;
+    }
+
+    /// What this side wishes has changed during the call.
+    pub(super) async fn renegotiate(&mut self, peer: &Arc<dyn Peer>) {
+        if self.offering.is_some() {
+            // One offer at a time; the next one when this is answered.
+            self.offer_due = true;
+            return;
+        }
+        if !self.may_offer {
+            return self.tell_left_out().await;
+        }
+        if let Err(error) = self.make_offer(peer).await {
+            self.tell(Event::Notice(format!(
+                "no new offer could be made: {error}"
+            )))
+            .await;
+        }
+    }
+
+    /// A description that came during the call. Nothing in it ends the call: what held before
+    /// still does.
+    pub(super) async fn hear(&mut self, peer: &Arc<dyn Peer>, description: Description) {
+        let kind = description.kind;
+        let result = match kind {
+            DescriptionType::Answer if self.offering.is_none() => {
+                Err("there is no offer of ours that it could answer".to_owned())
+            }
+            DescriptionType::Answer => {
+                let taken = self.take_answer(peer, description.sdp).await;
+                self.offering = None;
+                taken.map_err(|error| error.to_string())
+            }
+            // Both at once: the side that offered the call has its way (RFC 8829 section 4.1.10.2).
+            DescriptionType::Offer if self.offering.is_some() && self.role == Role::Offerer => {
+                Err("an offer of ours came first and waits for its answer".to_owned())
+            }
+            DescriptionType::Offer => {
+                self.offer_due |= self.offering.take().is_some();
+                self.answer_again(peer, description.sdp)
+                    .await
+                    .map_err(|error| error.to_string())
+            }
+        };
+        if let Err(reason) = result {
+            self.tell(Event::Notice(format!(
+                "another {kind} came during the call and was passed over: {reason}"
+            )))
+            .await;
+        }
+        if self.offering.is_none() && std::mem::take(&mut self.offer_due) {
+            self.renegotiate(peer).await;
+        }
+    }
+
+    async fn answer_again(&mut self, peer: &Arc<dyn Peer>, text: String) -> Result<(), CallError> {
+        let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
+        let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
+        let sdp = self.give_answer(peer, text, plan).await?;
+        self.say(DescriptionType::Answer, sdp).await;
+        Ok(())
+    }
+
+    /// This side cannot offer: says what is not sent.
+    async fn tell_left_out(&mut self) {
+        let Wish::Send(streams) = &self.wish else {
+            return;
+        };
+        let carried = |local: &usize| self.agreement.locals.contains(&Some(*local));
+        let left_out: Vec<usize> = streams
+            .iter()
+            .enumerate()
+            .filter(|(local, sending)| !sending.removed && !carried(local))
+            .map(|(local, _)| local)
+            .collect();
+        for local in left_out {
+            self.tell(Event::LeftOut(
+                local,
+                "this side answers, and the signalling in use carries no offer of its own: the \
+                 other side has to make a new one, or set role=offer here"
+                    .to_owned(),
+            ))
+            .await;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Our answers (RFC 8829 section 5.3).
+
+use crate::media::codec::{Codec, MediaKind};
+use crate::peer::{Direction, StreamConfig};
+use crate::sdp::{MediaLine, Remote};
+
+use super::{
+    AgreedStream, Agreement, CallError, Receiving, Sending, Wish, extensions, no_common_codec,
+    shares_transport, with_our_feedback,
+};
+
+/// Works out our answer to `offer`; `former` is what held before.
+///
+/// # Errors
+///
+/// [`CallError::NoCommonCodec`] when nothing would flow, though something did not before either.
+pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreement, CallError> {
+    let mut plan = Agreement::default();
+    let mut unused: Vec<(usize, &Sending)> = match wish {
+        Wish::Send(streams) => streams
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| !s.removed)
+            .collect(),
+        Wish::Receive(_) => Vec::new(),
+    };
+    let mut first = None;
+    let mut apart = false;
+    for (stream, (line, kind)) in offer.audio_video().enumerate() {
+        let on_ours = !line.rejected && shares_transport(offer, &mut first, line.index);
+        apart |= !line.rejected && !on_ours;
+        let chosen = match wish {
+            _ if !on_ours => None,
+            Wish::Send(_) => {
+                let before = former.locals.get(stream).copied().flatten();
+                take_fitting(&mut unused, line, before)
+            }
+            Wish::Receive(receiving) => {
+                choose_received(receiving, line).map(|codec| (stream, codec))
+            }
+        };
+        let sending = |local: usize| match wish {
+            Wish::Send(streams) => streams.get(local),
+            Wish::Receive(_) => None,
+        };
+        let config = config(offer, line, kind, on_ours, &chosen, wish, sending);
+        if let Some((local, codec)) = chosen {
+            plan.agreed.push(AgreedStream {
+                stream,
+                local,
+                mid: line.mid.clone(),
+                direction: config.direction,
+                codec,
+                extensions: config.extensions.clone(),
+                msid: match wish {
+                    Wish::Send(_) => config.msid.clone(),
+                    Wish::Receive(_) => offer.msid(line.index),
+                },
+            });
+            plan.locals
+                .push(matches!(wish, Wish::Send(_)).then_some(local));
+        } else {
+            plan.locals.push(None);
+        }
+        plan.streams.push(config);
+    }
+    if plan.agreed.is_empty() && former.agreed.is_empty() {
+        return Err(no_common_codec(wish, offer));
+    }
+    let reason = if apart {
+        "the remote wants a transport of its own for each m-line: have it bundle them (BUNDLE)"
+    } else {
+        "the remote's offer has no m-line left that takes"
+    };
+    plan.left_out = unused
+        .into_iter()
+        .map(|(local, sending)| (local, format!("{reason} {}", sending.codec)))
+        .collect();
+    Ok(plan)
+}
+
+fn config<'a>(
+    offer: &Remote,
+    line: &MediaLine,
+    kind: MediaKind,
+    on_ours: bool,
+    chosen: &Option<(usize, Codec)>,
+    wish: &Wish,
+    sending: impl Fn(usize) -> Option<&'a Sending>,
+) -> StreamConfig {
+    let sent = chosen.as_ref().and_then(|(local, _)| sending(*local));
+    let sends = matches!(wish, Wish::Send(_));
+    StreamConfig {
+        kind,
+        direction: match (sends, chosen) {
+            (_, None) => Direction::Inactive,
+            (true, Some(_)) => Direction::SendOnly,
+            (false, Some(_)) => Direction::RecvOnly,
+        },
+        mid: line.mid.clone(),
+        codecs: match chosen {
+            Some((_, codec)) => vec![codec.stated_by_us(sent.map(|s| &s.codec))],
+            None if on_ours => idle_codec(line),
+            None => Vec::new(),
+        },
+        extensions: extensions::answered(
+            &offer.header_extensions(line.index),
+            kind,
+            sends,
+            sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
+        ),
+        msid: sent.and_then(|s| s.msid.clone()),
+    }
+}
+
+/// The stream for `line`: the one that it carried `before`, or else the first that fits.
+fn take_fitting(
+    unused: &mut Vec<(usize, &Sending)>,
+    line: &MediaLine,
+    before: Option<usize>,
+) -> Option<(usize, Codec)> {
+    if !line.direction.receives {
+        return None;
+    }
+    let fitting = |sending: &Sending| {
+        line.codecs
+            .iter()
+            .filter_map(|theirs| sending.codec.send_fit(theirs).map(|fit| (fit, theirs)))
+            .min_by_key(|(fit, _)| *fit)
+            .map(|(_, codec)| with_our_feedback(codec))
+    };
+    let (at, local, codec) = unused
+        .iter()
+        .enumerate()
+        .filter(|(_, (local, _))| before.is_none_or(|before| before == *local))
+        .find_map(|(at, (local, ours))| Some((at, *local, fitting(ours)?)))?;
+    unused.remove(at);
+    Some((local, codec))
+}
+
+fn choose_received(receiving: &Receiving, line: &MediaLine) -> Option<Codec> {
+    if !line.direction.sends {
+        return None;
+    }
+    let rank = |codec: &Codec| {
+        receiving
+            .codecs
+            .iter()
+            .position(|row| row.name.eq_ignore_ascii_case(&codec.name))
+    };
+    let mut candidates = line
+        .codecs
+        .iter()
+        .filter(|codec| Codec::receivable(codec) && rank(codec).is_some());
+    let chosen = if receiving.ordered {
+        candidates.min_by_key(|codec| rank(codec))
+    } else {
+        candidates.next()
+    };
+    chosen.map(with_our_feedback)
+}
+
+/// What an unused m-line still names: an answer must name a format that the offer has.
+fn idle_codec(line: &MediaLine) -> Vec<Codec> {
+    line.codecs
+        .iter()
+        .find(|codec| Codec::receivable(codec))
+        .map(|codec| codec.stated_by_us(None))
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Our offers (RFC 8829 section 5.2).
+
+use crate::media::codec::{Codec, MediaKind};
+use crate::peer::{Direction, StreamConfig};
+
+use super::{Agreement, Receiving, Sending, Wish, extensions};
+
+/// The m-lines of our offer: those of `former`, as they shall be now, and new ones behind them.
+pub fn offer(wish: &Wish, former: &Agreement) -> Agreement {
+    let mut offered = former.clone();
+    offered.left_out.clear();
+    match wish {
+        Wish::Send(streams) => add_sending(streams, &mut offered),
+        Wish::Receive(receiving) if former.streams.is_empty() => {
+            add_receiving(receiving, &mut offered);
+        }
+        Wish::Receive(_) => {}
+    }
+    offered
+}
+
+fn add_sending(streams: &[Sending], offered: &mut Agreement) {
+    let removed = |local: Option<usize>| {
+        local.is_some_and(|local| streams.get(local).is_none_or(|s| s.removed))
+    };
+    for (stream, local) in offered.streams.iter_mut().zip(&mut offered.locals) {
+        if removed(*local) {
+            stream.direction = Direction::Inactive;
+            *local = None;
+        }
+    }
+    offered.agreed.retain(|agreed| !removed(Some(agreed.local)));
+    let mut taken: Vec<u8> = offered
+        .streams
+        .iter()
+        .flat_map(|s| &s.codecs)
+        .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx_payload_type))
+        .collect();
+    let mut ids = ids_in_use(offered);
+    for (local, sending) in streams.iter().enumerate() {
+        if sending.removed || offered.locals.contains(&Some(local)) {
+            continue;
+        }
+        let kind = sending.codec.kind;
+        offered.streams.push(StreamConfig {
+            kind,
+            direction: Direction::SendOnly,
+            mid: free_mid(offered),
+            codecs: vec![with_free_payload_types(sending.codec.clone(), &mut taken)],
+            extensions: extensions::offered(kind, true, &sending.extensions, &mut ids),
+            msid: sending.msid.clone(),
+        });
+        offered.locals.push(Some(local));
+    }
+}
+
+fn add_receiving(receiving: &Receiving, offered: &mut Agreement) {
+    let mut ids = ids_in_use(offered);
+    let lines = std::iter::repeat_n(MediaKind::Video, receiving.video)
+        .chain(std::iter::repeat_n(MediaKind::Audio, receiving.audio));
+    for kind in lines {
+        let codecs: Vec<Codec> = receiving
+            .codecs
+            .iter()
+            .filter(|row| row.kind == kind)
+            .flat_map(|row| row.to_receive())
+            .collect();
+        if codecs.is_empty() {
+            continue;
+        }
+        offered.streams.push(StreamConfig {
+            kind,
+            direction: Direction::RecvOnly,
+            mid: free_mid(offered),
+            codecs,
+            extensions: extensions::offered(kind, false, &[], &mut ids),
+            msid: None,
+        });
+        offered.locals.push(None);
+    }
+}
+
+fn ids_in_use(offered: &Agreement) -> Vec<(u8, crate::media::header_extension::HeaderExtension)> {
+    let mut ids: Vec<_> = offered
+        .streams
+        .iter()
+        .flat_map(|s| s.extensions.clone())
+        .collect();
+    ids.dedup();
+    ids
+}
+
+/// The lowest number that is no mid yet.
+fn free_mid(offered: &Agreement) -> String {
+    let taken = |mid: &String| offered.streams.iter().any(|s| s.mid == *mid);
+    (0..=offered.streams.len())
+        .map(|number| number.to_string())
+        .find(|mid| !taken(mid))
+        .unwrap_or_default()
+}
+
+/// Payload types must differ between bundled m-lines (RFC 8843 section 9.1).
+fn with_free_payload_types(mut codec: Codec, taken: &mut Vec<u8>) -> Codec {
+    codec.payload_type = take_free(codec.payload_type, taken);
+    codec.rtx_payload_type = codec.rtx_payload_type.map(|pt| take_free(pt, taken));
+    codec
+}
+
+fn take_free(wanted: u8, taken: &mut Vec<u8>) -> u8 {
+    let free = |pt: &u8| !taken.contains(pt);
+    // Below the dynamic ones, those that no static type and no RTCP packet uses (RFC 5761).
+    let pt = Some(wanted)
+        .filter(free)
+        .or_else(|| (96..=127).chain(35..=63).find(free))
+        .unwrap_or(wanted);
+    taken.push(pt);
+    pt
+}

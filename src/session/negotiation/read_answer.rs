@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Answers to our offers (RFC 8829 section 5.11).
+
+use crate::media::codec::Codec;
+use crate::peer::{Direction, StreamConfig};
+use crate::sdp::{MediaLine, Remote};
+
+use super::{
+    AgreedStream, Agreement, CallError, Wish, extensions, no_common_codec, shares_transport,
+    with_our_feedback,
+};
+
+/// What the answer made of our `offered` m-lines.
+///
+/// # Errors
+///
+/// [`CallError::NoCommonCodec`] when nothing would flow, [`CallError::BadDescription`] when the
+/// m-lines are not those of the offer (RFC 3264 section 6).
+pub fn read_answer(
+    wish: &Wish,
+    offered: &Agreement,
+    answer: &Remote,
+) -> Result<Agreement, CallError> {
+    let lines: Vec<_> = answer.audio_video().collect();
+    let same_kinds = lines.len() == offered.streams.len()
+        && lines
+            .iter()
+            .zip(&offered.streams)
+            .all(|((_, kind), o)| *kind == o.kind);
+    if !same_kinds {
+        return Err(CallError::BadDescription {
+            kind: "answer",
+            reason: "its m-lines are not those of our offer: it answers another one; paste the \
+                     answer to the newest offer"
+                .to_owned(),
+        });
+    }
+    let mut result = Agreement {
+        locals: offered.locals.clone(),
+        ..Agreement::default()
+    };
+    let mut first = None;
+    for (stream, ((line, _), offered_line)) in lines.iter().zip(&offered.streams).enumerate() {
+        let local = offered.locals.get(stream).copied().flatten();
+        let on_ours = !line.rejected && shares_transport(answer, &mut first, line.index);
+        let mut config = offered_line.clone();
+        match taken(line, offered_line).filter(|_| on_ours) {
+            Some(codec) => {
+                let theirs = answer.header_extensions(line.index);
+                config.extensions = extensions::agreed(&offered_line.extensions, &theirs);
+                config.codecs = usable(offered_line, line, &codec);
+                result.agreed.push(AgreedStream {
+                    stream,
+                    local: local.unwrap_or(stream),
+                    mid: config.mid.clone(),
+                    direction: config.direction,
+                    codec,
+                    extensions: config.extensions.clone(),
+                    msid: match config.direction {
+                        Direction::SendOnly => config.msid.clone(),
+                        _ => answer.msid(line.index),
+                    },
+                });
+            }
+            None => {
+                config.direction = Direction::Inactive;
+                if let Some(local) = local {
+                    let reason = why_not(line, on_ours, offered_line);
+                    result.left_out.push((local, reason));
+                }
+            }
+        }
+        result.streams.push(config);
+    }
+    if result.agreed.is_empty() && offered.agreed.is_empty() {
+        return Err(no_common_codec(wish, answer));
+    }
+    Ok(result)
+}
+
+/// The codec in which the m-line flows, if it does.
+fn taken(line: &MediaLine, offered: &StreamConfig) -> Option<Codec> {
+    let sending = match offered.direction {
+        Direction::SendOnly => true,
+        Direction::RecvOnly => false,
+        Direction::Inactive => return None,
+    };
+    let flows = if sending {
+        line.direction.receives
+    } else {
+        line.direction.sends
+    };
+    if !flows {
+        return None;
+    }
+    let fits = |codec: &&Codec| {
+        offered.codecs.iter().any(|o| {
+            if sending {
+                o.send_fit(codec).is_some()
+            } else {
+                o.same_encoding(codec) && Codec::receivable(codec)
+            }
+        })
+    };
+    let codec = with_our_feedback(line.codecs.iter().find(fits)?);
+    Some(if sending {
+        codec
+    } else {
+        as_offered(offered, codec)
+    })
+}
+
+/// A remote sends with the payload types of the offer, whatever its answer says that it would
+/// receive (RFC 3264 section 6.1).
+fn as_offered(offered: &StreamConfig, mut codec: Codec) -> Codec {
+    let known = |pt: u8| offered.codecs.iter().any(|o| o.payload_type == pt);
+    if !known(codec.payload_type)
+        && let Some(ours) = offered.codecs.iter().find(|o| o.same_encoding(&codec))
+    {
+        codec.payload_type = ours.payload_type;
+        codec.rtx_payload_type = ours.rtx_payload_type;
+    }
+    codec
+}
+
+/// Codecs that may come or go on the m-line: all that the answer has too, and for a receiver those
+/// that were offered, the chosen one first.
+fn usable(offered: &StreamConfig, line: &MediaLine, chosen: &Codec) -> Vec<Codec> {
+    let mut all = vec![chosen.clone()];
+    if offered.direction == Direction::RecvOnly {
+        let theirs = line.codecs.iter().map(with_our_feedback);
+        for codec in theirs.chain(offered.codecs.iter().cloned()) {
+            if !all.iter().any(|c| c.payload_type == codec.payload_type) {
+                all.push(codec);
+            }
+        }
+    }
+    all
+}
+
+fn why_not(line: &MediaLine, on_ours: bool, offered: &StreamConfig) -> String {
+    let what = offered
+        .codecs
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    if line.rejected {
+        format!("the remote's answer rejects the m-line of {what} (port 0)")
+    } else if !on_ours {
+        "the remote wants a transport of its own for each m-line: have it bundle them (BUNDLE)"
+            .to_owned()
+    } else if !line.direction.receives {
+        format!("the remote's answer does not receive {what}")
+    } else {
+        let theirs: Vec<_> = line.codecs.iter().map(ToString::to_string).collect();
+        format!("the remote takes {} there, not {what}", theirs.join(", "))
+    }
+}
