@@ -3,10 +3,17 @@
 //!
 //! Invariant: pure functions over text; a hostile description gives an error, never a panic.
 
+mod attributes;
+mod codecs;
+mod model;
 mod read;
 mod restrict;
 mod transport;
 
-pub use read::{MediaLine, Remote, SdpError};
+pub use model::{
+    Auxiliary, Candidate, CandidateKind, Extension, Fingerprint, IceCredentials, Layer, MediaLine,
+    Msid, Origin, Payload, Remote, RemoteDirection, Rid, RidDirection, Sctp, SdpError, Setup,
+    Simulcast, Source, Unreadable,
+};
 pub use restrict::restrict;
 pub use transport::{Declared, Transport};

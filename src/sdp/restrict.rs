@@ -6,7 +6,8 @@
 
 use sdp_types::{Attribute, Media};
 
-use super::read::{Remote, payload_value};
+use super::attributes::payload_value;
+use super::model::Remote;
 
 /// `remote` with only the payload types that `keep(index of the m-line)` names; `None` leaves an
 /// m-line as it is.
@@ -36,6 +37,38 @@ fn restrict_media(media: &mut Media, keep: &[u8]) {
     }
     media.fmt = kept.join(" ");
     media.attributes.retain(|a| attribute_stays(a, keep));
+    join_fmtp(&mut media.attributes);
+}
+
+/// One `fmtp` line a payload type: where there are several (as Chrome's answers were), webrtc
+/// reads only one.
+fn join_fmtp(attributes: &mut Vec<Attribute>) {
+    let mut first = [const { None::<usize> }; 128];
+    let mut joined: Vec<Attribute> = Vec::with_capacity(attributes.len());
+    for attribute in attributes.drain(..) {
+        let parsed = (attribute.attribute == "fmtp")
+            .then(|| attribute.value.as_deref().and_then(payload_value))
+            .flatten();
+        let Some((pt, text)) = parsed else {
+            joined.push(attribute);
+            continue;
+        };
+        let Some(slot) = first.get_mut(usize::from(pt)) else {
+            continue;
+        };
+        match slot.and_then(|at| joined.get_mut(at)) {
+            Some(line) => {
+                let line = line.value.get_or_insert_default();
+                line.push(';');
+                line.push_str(text);
+            }
+            None => {
+                *slot = Some(joined.len());
+                joined.push(attribute);
+            }
+        }
+    }
+    *attributes = joined;
 }
 
 fn attribute_stays(attribute: &Attribute, keep: &[u8]) -> bool {
@@ -62,6 +95,17 @@ mod tests {
         assert!(!text.contains("VP8") && !text.contains(":97 ") && !text.contains("apt=97"));
         assert!(text.contains("a=rtcp-fb:* nack"));
         assert_eq!(Remote::read(&text).unwrap().media[0].codecs.len(), 1);
+    }
+
+    #[test]
+    fn several_fmtp_lines_of_a_payload_type_become_one() {
+        let text = AIORTC.replace(
+            "a=fmtp:100 apt=99\r\n",
+            "a=fmtp:100 apt=99\r\na=fmtp:99 x-google-start-bitrate=300\r\n",
+        );
+        let text = restrict(&Remote::read(&text).unwrap(), |_| Some(vec![99, 100]));
+        assert_eq!(text.matches("a=fmtp:99 ").count(), 1, "{text}");
+        assert!(text.contains("profile-level-id=42001f;x-google-start-bitrate=300\r\n"));
     }
 
     #[test]
