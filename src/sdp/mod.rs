@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Session descriptions: reading what a remote wrote, and narrowing it to what both can do.
+//! Session descriptions: reading what a remote wrote.
 //!
 //! Invariant: pure functions over text; a hostile description gives an error, never a panic.
 
@@ -7,7 +7,6 @@ mod attributes;
 mod codecs;
 mod model;
 mod read;
-mod restrict;
 mod transport;
 
 pub use model::{
@@ -15,5 +14,4 @@ pub use model::{
     Msid, Origin, Payload, Remote, RemoteDirection, Rid, RidDirection, Sctp, SdpError, Setup,
     Simulcast, Source, Unreadable,
 };
-pub use restrict::restrict;
 pub use transport::{Declared, Transport};

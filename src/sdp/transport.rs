@@ -3,7 +3,7 @@
 
 use sdp_types::Attribute;
 
-use super::read::Remote;
+use super::model::Remote;
 use crate::media::header_extension::HeaderExtension;
 
 /// ICE and DTLS parameters of one side (RFC 8839, RFC 8842).
@@ -105,102 +105,63 @@ impl Remote {
 
     /// The sources that m-line `index` declares.
     pub fn declared(&self, index: usize) -> Declared {
-        let Some(media) = self.session.medias.get(index) else {
+        let Some(line) = self.media.get(index) else {
             return Declared::default();
         };
-        let values = |name: &'static str| {
-            media
-                .attributes
-                .iter()
-                .filter(move |a| a.attribute == name)
-                .filter_map(|a| a.value.as_deref())
-        };
-        let rtx: Vec<(u32, u32)> = values("ssrc-group")
-            .filter_map(|value| {
-                let mut words = value.strip_prefix("FID ")?.split_ascii_whitespace();
-                let primary = words.next()?.parse().ok()?;
-                Some((words.next()?.parse().ok()?, primary))
+        let rtx: Vec<(u32, u32)> = line
+            .groups
+            .iter()
+            .filter(|(semantics, _)| semantics == "FID")
+            .filter_map(|(_, ssrcs)| match ssrcs.as_slice() {
+                [primary, repair, ..] => Some((*repair, *primary)),
+                _ => None,
             })
             .collect();
-        let mut ssrcs = Vec::new();
-        for value in values("ssrc") {
-            if let Some(Ok(ssrc)) = value.split(' ').next().map(str::parse::<u32>)
-                && !ssrcs.contains(&ssrc)
-                && !rtx.iter().any(|(repair, _)| *repair == ssrc)
-            {
-                ssrcs.push(ssrc);
-            }
+        let ssrcs = line.sources.iter().map(|source| source.ssrc);
+        Declared {
+            ssrcs: ssrcs
+                .filter(|ssrc| !rtx.iter().any(|(repair, _)| repair == ssrc))
+                .collect(),
+            rtx,
         }
-        Declared { ssrcs, rtx }
     }
 
     /// Whether m-line `index` shares the transport of m-line `first` (RFC 9143).
     pub fn bundled(&self, first: usize, index: usize) -> bool {
-        let mid = |at: usize| {
-            let media = self.media.get(at)?;
-            (!media.mid.is_empty()).then_some(media.mid.as_str())
-        };
         first == index
-            || self.bundle_groups().any(|mids| {
-                let holds =
-                    |at| mid(at).is_some_and(|m| mids.split_ascii_whitespace().any(|w| w == m));
-                holds(first) && holds(index)
-            })
-    }
-
-    /// The header extensions of m-line `index` that we know (RFC 8285 section 5); those of the
-    /// session stand for every m-line.
-    pub fn header_extensions(&self, index: usize) -> Vec<(u8, HeaderExtension)> {
-        let own = self
-            .session
-            .medias
-            .get(index)
-            .into_iter()
-            .flat_map(|m| &m.attributes);
-        self.session
-            .attributes
-            .iter()
-            .chain(own)
-            .filter(|a| a.attribute == "extmap")
-            .filter_map(|a| {
-                let mut words = a.value.as_deref()?.split_ascii_whitespace();
-                let id = words.next()?.split('/').next()?.parse().ok()?;
-                Some((id, HeaderExtension::from_uri(words.next()?)?))
-            })
-            .collect()
-    }
-
-    /// `a=msid` of m-line `index` (RFC 8830), or what stood in `a=ssrc` before there was one.
-    pub fn msid(&self, index: usize) -> Option<String> {
-        let attributes = &self.session.medias.get(index)?.attributes;
-        let own = attributes.iter().find(|a| a.attribute == "msid");
-        let of_source = || {
-            attributes
+            || self
+                .bundle
                 .iter()
-                .filter(|a| a.attribute == "ssrc")
-                .find_map(|a| a.value.as_deref()?.split_once(" msid:"))
-                .map(|(_, msid)| msid.to_owned())
-        };
-        own.and_then(|a| a.value.clone()).or_else(of_source)
+                .any(|mids| self.is_in(mids, first) && self.is_in(mids, index))
     }
 
     /// Whether m-line `index` stands in a BUNDLE group.
     pub fn bundles(&self, index: usize) -> bool {
-        let Some(mid) = self.media.get(index).map(|m| m.mid.as_str()) else {
-            return false;
-        };
-        !mid.is_empty()
-            && self
-                .bundle_groups()
-                .any(|mids| mids.split_ascii_whitespace().any(|m| m == mid))
+        self.bundle.iter().any(|mids| self.is_in(mids, index))
     }
 
-    fn bundle_groups(&self) -> impl Iterator<Item = &str> {
-        self.session
-            .attributes
-            .iter()
-            .filter(|a| a.attribute == "group")
-            .filter_map(|a| a.value.as_deref()?.strip_prefix("BUNDLE"))
+    fn is_in(&self, mids: &[String], index: usize) -> bool {
+        let mid = self.media.get(index).map(|line| &line.mid);
+        mid.is_some_and(|mid| !mid.is_empty() && mids.contains(mid))
+    }
+
+    /// The header extensions of m-line `index` that we know (RFC 8285 section 5).
+    pub fn header_extensions(&self, index: usize) -> Vec<(u8, HeaderExtension)> {
+        self.media
+            .get(index)
+            .into_iter()
+            .flat_map(|line| &line.extensions)
+            .filter_map(|e| Some((e.id, HeaderExtension::from_uri(&e.uri)?)))
+            .collect()
+    }
+
+    /// Stream and track of m-line `index` (RFC 8830), the first of them under Plan B.
+    pub fn msid(&self, index: usize) -> Option<String> {
+        let msid = self.media.get(index)?.msid.first()?;
+        Some(match &msid.track {
+            Some(track) => format!("{} {track}", msid.stream),
+            None => msid.stream.clone(),
+        })
     }
 
     /// Kind, protocol and formats of m-line `index`, as they stand there.
@@ -210,11 +171,6 @@ impl Remote {
             .get(index)
             .map(|m| (m.media.as_str(), m.proto.as_str(), m.fmt.as_str()))
             .unwrap_or_default()
-    }
-
-    /// `sess-id` of the origin line: the same one in all descriptions of one side of a call.
-    pub fn session_id(&self) -> &str {
-        &self.session.origin.sess_id
     }
 }
 
