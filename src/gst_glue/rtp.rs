@@ -39,13 +39,9 @@ pub fn outbound(
         .payload()
         .map(Bytes::copy_from_slice)
         .unwrap_or_default();
-    let value = |id: u8| {
-        let found = rtp.extension_onebyte_header(id, 0);
-        found.or_else(|| rtp.extension_twobytes_header(id, 0).map(|(_, value)| value))
-    };
     let extensions = known
         .iter()
-        .filter_map(|(id, extension)| Some((*extension, Bytes::copy_from_slice(value(*id)?))))
+        .filter_map(|(id, extension)| Some((*extension, element(&rtp, *id)?)))
         .collect();
     Some(OutboundPacket {
         timestamp: rtp.timestamp().wrapping_add(shift),
@@ -53,6 +49,17 @@ pub fn outbound(
         payload,
         extensions,
     })
+}
+
+/// The value of header extension `id` of an RTP packet.
+pub fn extension(buffer: &gst::BufferRef, id: u8) -> Option<Bytes> {
+    element(&RTPBuffer::from_buffer_readable(buffer).ok()?, id)
+}
+
+fn element(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>, id: u8) -> Option<Bytes> {
+    let found = rtp.extension_onebyte_header(id, 0);
+    let value = found.or_else(|| rtp.extension_twobytes_header(id, 0).map(|(_, value)| value))?;
+    Some(Bytes::copy_from_slice(value))
 }
 
 /// A buffer around a received packet; nothing is copied.

@@ -9,6 +9,7 @@
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -21,6 +22,7 @@ use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::keyframe;
+use crate::media::orientation::Orientation;
 use crate::media::rtp_packet::{OutboundFrame, OutboundPacket};
 
 use super::call::SinkCall;
@@ -107,11 +109,37 @@ mod imp {
         packets: Vec<OutboundPacket>,
         key: bool,
         needs_key: bool,
+        /// By the stream's tags; and what was sent last.
+        orientation: Option<Orientation>,
+        orientation_sent: Option<Orientation>,
         /// Added to every RTP timestamp, like the offset in time.
         shift: u32,
         hold: Option<bool>,
         /// Stream time of what was sent last.
         position: Option<gst::ClockTime>,
+    }
+
+    impl Track {
+        /// Puts the orientation on the last packet of the frame: of key frames and of changes, as
+        /// 3GPP TS 26.114 section 7.4.5 has it, and of every frame that is not upright, which
+        /// libwebrtc needs.
+        fn orient(&mut self) {
+            let Some(orientation) = self.orientation else {
+                return;
+            };
+            let byte = orientation.to_cvo();
+            let due = self.key || byte != 0 || self.orientation_sent != Some(orientation);
+            if let Some(packet) = self.packets.last_mut().filter(|_| due) {
+                // What the packet brought along counts for less than a tag behind it.
+                packet
+                    .extensions
+                    .retain(|(e, _)| *e != HeaderExtension::VideoOrientation);
+                packet
+                    .extensions
+                    .push((HeaderExtension::VideoOrientation, Bytes::copy_from_slice(&[byte])));
+                self.orientation_sent = Some(orientation);
+            }
+        }
     }
 
     #[glib::object_subclass]
@@ -223,6 +251,8 @@ mod imp {
                 packets: Vec::new(),
                 key: false,
                 needs_key: false,
+                orientation: None,
+                orientation_sent: None,
                 shift: 0,
                 hold: None,
                 position: None,
@@ -258,6 +288,9 @@ mod imp {
                 Some(gst::PadProbeData::Buffer(buffer)) => buffer.pts(),
                 Some(gst::PadProbeData::BufferList(list)) => list.get(0).and_then(|b| b.pts()),
                 Some(gst::PadProbeData::Event(event)) => {
+                    if let gst::EventView::Tag(tag) = event.view() {
+                        self.note_tags(tag.tag());
+                    }
                     return self.probe_event(event.type_());
                 }
                 _ => return gst::PadProbeReturn::Ok,
@@ -275,6 +308,18 @@ mod imp {
             // Frees the data; the flow result above is what upstream gets.
             info.data = None;
             gst::PadProbeReturn::Handled
+        }
+
+        /// What the stream says of which way up it is.
+        fn note_tags(&self, tags: &gst::TagListRef) {
+            let Some(value) = tags.get::<gst::tags::ImageOrientation>() else {
+                return;
+            };
+            if let (Some(track), Some(orientation)) =
+                (self.lock().as_mut(), Orientation::from_tag(value.get()))
+            {
+                track.orientation = Some(orientation);
+            }
         }
 
         fn probe_event(&self, event: gst::EventType) -> gst::PadProbeReturn {
@@ -428,6 +473,7 @@ mod imp {
                 let last = packet.marker || track.audio;
                 track.packets.push(packet);
                 if last {
+                    track.orient();
                     frames.push(OutboundFrame {
                         key: std::mem::take(&mut track.key),
                         packets: std::mem::take(&mut track.packets),

@@ -84,7 +84,11 @@ impl Stream {
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
-        let track = TrackSrc::new(config.queue.clone(), caps, config.key_frame);
+        let mut extensions = config.extensions.iter();
+        let orientation = extensions
+            .find(|(_, e)| *e == HeaderExtension::VideoOrientation)
+            .map(|(id, _)| *id);
+        let track = TrackSrc::new(config.queue.clone(), caps, orientation, config.key_frame);
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
         elements.extend(depayloading);
         let stream = Self {

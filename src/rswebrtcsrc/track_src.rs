@@ -17,6 +17,7 @@ use gst_base::subclass::prelude::*;
 
 use crate::gst_glue::rtp;
 use crate::logging::SRC as CAT;
+use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Popped};
 use crate::media::rtp_packet::Inbound;
 
@@ -29,13 +30,19 @@ glib::wrapper! {
 pub type KeyFrameRequest = Box<dyn Fn() + Send + Sync>;
 
 impl TrackSrc {
-    /// The start of the track that `queue` feeds with packets of `caps`.
-    pub fn new(queue: Arc<InboundQueue>, caps: gst::Caps, key_frame: KeyFrameRequest) -> Self {
+    /// The start of the track that `queue` feeds with packets of `caps`. `orientation` is the id of
+    /// the header extension that tells which way up the picture is.
+    pub fn new(
+        queue: Arc<InboundQueue>,
+        caps: gst::Caps,
+        orientation: Option<u8>,
+        key_frame: KeyFrameRequest,
+    ) -> Self {
         let src: Self = glib::Object::new();
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_do_timestamp(false);
-        src.imp().attach(queue, caps, key_frame);
+        src.imp().attach(queue, caps, orientation, key_frame);
         src
     }
 
@@ -61,6 +68,8 @@ mod imp {
     struct Track {
         queue: Arc<InboundQueue>,
         caps: gst::Caps,
+        /// Id of the header extension, and what it said last.
+        orientation: Option<(u8, Orientation)>,
         key_frame: Arc<KeyFrameRequest>,
         rtcp_pad: Option<gst::Pad>,
     }
@@ -141,7 +150,9 @@ mod imp {
                 match queue.pop(Duration::from_secs(3600)) {
                     Popped::Item(Inbound::Rtp(packet)) => {
                         let time = self.running_time_of(packet.arrival);
-                        return Ok(CreateSuccess::NewBuffer(rtp::inbound(packet, time)));
+                        let buffer = rtp::inbound(packet, time);
+                        self.look_at_orientation(&buffer);
+                        return Ok(CreateSuccess::NewBuffer(buffer));
                     }
                     Popped::Item(Inbound::SenderReport(report)) => self.push_report(report),
                     Popped::Timeout => {}
@@ -156,13 +167,47 @@ mod imp {
     }
 
     impl TrackSrc {
-        pub fn attach(&self, queue: Arc<InboundQueue>, caps: gst::Caps, key: KeyFrameRequest) {
+        pub fn attach(
+            &self,
+            queue: Arc<InboundQueue>,
+            caps: gst::Caps,
+            orientation: Option<u8>,
+            key: KeyFrameRequest,
+        ) {
             *self.lock() = Some(Track {
                 queue,
                 caps,
+                // Upright until something else is said.
+                orientation: orientation.map(|id| (id, Orientation::from_cvo(0))),
                 key_frame: Arc::new(key),
                 rtcp_pad: None,
             });
+        }
+
+        /// A picture that turns is told downstream, before the frame that turned.
+        fn look_at_orientation(&self, buffer: &gst::BufferRef) {
+            let turned = {
+                let mut guard = self.lock();
+                let Some((id, known)) = guard.as_mut().and_then(|t| t.orientation.as_mut()) else {
+                    return;
+                };
+                let value = rtp::extension(buffer, *id).and_then(|value| value.first().copied());
+                let Some(orientation) = value.map(Orientation::from_cvo) else {
+                    return;
+                };
+                if *known == orientation {
+                    return;
+                }
+                *known = orientation;
+                orientation
+            };
+            let mut tags = gst::TagList::new();
+            // infallible: a new list is writable.
+            if let Some(tags) = tags.get_mut() {
+                tags.add::<gst::tags::ImageOrientation>(&turned.as_tag(), gst::TagMergeMode::Replace);
+            }
+            // GstBase pushes it behind the segment, before this buffer.
+            self.obj().send_event(gst::event::Tag::new(tags));
         }
 
         pub fn set_rtcp_pad(&self, pad: gst::Pad) {
