@@ -5,15 +5,12 @@
 // Reads commands from standard input, one JSON object a line, and answers each with one line, in any order:
 //   {"id": 1, "do": "call", "plan": PLAN}                      one whole call; signalling by files in PLAN.dir
 //   {"id": 2, "do": "loopback", "plan": PLAN, "other": PLAN}   a call of the browser with itself
-//   {"id": 3, "do": "offer", "session": "a", "plan": PLAN}     only a description: {"sdp": …}
-//   {"id": 4, "do": "answer", "session": "b", "plan": PLAN, "sdp": OFFER}
-//   {"id": 5, "do": "finish", "session": "a", "sdp": ANSWER}   takes the answer
-//   {"id": 6, "do": "close", "session": "a"}
 // Answers are {"id": …, "result": …} or {"id": …, "error": TEXT}; the first line is {"ready": VERSION}.
 //
-// PLAN: {"role": "offer"|"answer", "dir": FOLDER, "timeout": SECONDS, "data": BOOL, "streams": [STREAM…]}, a STREAM for each
-// m-line: {"kind": "video"|"audio", "direction": "sendonly"|…|"stopped", "codecs": ["VP8"…], "encodings": [{"rid": …}…],
-// video: "frames", "fps", "width", "height"; audio: "seconds"}. Who sends says bye at its end; who only receives waits for it.
+// PLAN: {"role": "offer"|"answer", "dir": FOLDER, "timeout": SECONDS, "streams": [STREAM…], "data": BOOL (a data channel in the
+// offer), "describe": BOOL (only the descriptions, no media)}; a STREAM for each m-line: {"kind": "video"|"audio", "direction":
+// "sendonly"|…|"stopped" (an answerer's), "codecs": ["VP8"…], "encodings": [{"rid": …}…], video: "frames", "fps",
+// "width", "height"; audio: "seconds"}. Who sends says bye at its end; who only receives waits for it.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { dirname, extname, join } from 'node:path';
@@ -94,6 +91,7 @@ async function call(plan, session) {
   } else {
     await meeting.write('answer', onlyLocal(await ask(page, session, 'answer', await meeting.read('offer'))));
   }
+  if (plan.describe) return null;
   if (!await ask(page, session, 'connected')) throw new Error('the connection failed');
   if (plan.streams.some((stream) => /send/.test(stream.direction))) {
     await ask(page, session, 'send');
@@ -120,10 +118,6 @@ async function loopback(plan, other, session) {
 const COMMANDS = {
   call: ({ plan, id }) => call(plan, `call ${id}`).finally(() => shut(`call ${id}`)),
   loopback: ({ plan, other, id }) => loopback(plan, other, `call ${id}`).finally(() => shut(`call ${id}`)),
-  offer: async ({ session, plan }) => ({ sdp: await ask(await open(session, plan), session, 'offer') }),
-  answer: async ({ session, plan, sdp }) => ({ sdp: await ask(await open(session, plan), session, 'answer', sdp) }),
-  finish: async ({ session, sdp }) => ask(sessions.get(session), session, 'finish', sdp),
-  close: async ({ session }) => shut(session),
 };
 
 function inTime(work, seconds) {
