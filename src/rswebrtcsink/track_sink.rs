@@ -134,9 +134,10 @@ mod imp {
                 packet
                     .extensions
                     .retain(|(e, _)| *e != HeaderExtension::VideoOrientation);
-                packet
-                    .extensions
-                    .push((HeaderExtension::VideoOrientation, Bytes::copy_from_slice(&[byte])));
+                packet.extensions.push((
+                    HeaderExtension::VideoOrientation,
+                    Bytes::copy_from_slice(&[byte]),
+                ));
                 self.orientation_sent = Some(orientation);
             }
         }

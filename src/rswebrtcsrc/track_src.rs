@@ -204,7 +204,10 @@ mod imp {
             let mut tags = gst::TagList::new();
             // infallible: a new list is writable.
             if let Some(tags) = tags.get_mut() {
-                tags.add::<gst::tags::ImageOrientation>(&turned.as_tag(), gst::TagMergeMode::Replace);
+                tags.add::<gst::tags::ImageOrientation>(
+                    &turned.as_tag(),
+                    gst::TagMergeMode::Replace,
+                );
             }
             // GstBase pushes it behind the segment, before this buffer.
             self.obj().send_event(gst::event::Tag::new(tags));
