@@ -289,6 +289,21 @@ fn a_picture_that_lies_on_its_side_says_so_over_there() {
     sender.wait_eos();
 }
 
+#[test]
+fn the_name_of_a_stream_is_the_same_on_both_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!("rswebrtcsrc name=r {meet} ! fakesink"));
+    let sender = Running::play(&format!(
+        "{} ! s.video_0  rswebrtcsink name=s video_0::msid=\"cameras  left\" {meet}",
+        video("vp8enc deadline=1", FRAMES)
+    ));
+    receiver.wait_negotiated();
+    let pad = receiver.element("r").static_pad("video_0").unwrap();
+    assert_eq!(pad.property::<String>("msid"), "cameras left");
+    sender.wait_eos();
+}
+
 /// The payloader stands outside and writes an extension of its own; RTP comes out with it.
 #[test]
 fn header_extensions_of_rtp_that_comes_in_go_through_to_rtp_that_comes_out() {

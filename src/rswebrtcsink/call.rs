@@ -61,11 +61,11 @@ impl SinkCall {
     }
 
     /// Adds a track for pad `name`; during the call it is negotiated once its codec is known.
-    pub fn add_track(&self, name: &str, msid: Option<String>) -> usize {
+    pub fn add_track(&self, name: &str) -> usize {
         let mut tracks = self.lock();
         tracks.all.push(Track {
             pad: name.to_owned(),
-            msid,
+            msid: None,
             codec: None,
             extensions: Vec::new(),
             released: false,
@@ -73,6 +73,13 @@ impl SinkCall {
             key_frame_asked: None,
         });
         tracks.all.len() - 1
+    }
+
+    /// What `track` is called in descriptions; before [`Self::set_codec`].
+    pub fn set_msid(&self, track: usize, msid: Option<String>) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.msid = msid;
+        }
     }
 
     /// The pad of `track` is gone. If all others have ended, so has the call.

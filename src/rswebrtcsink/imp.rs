@@ -11,6 +11,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use crate::gst_glue::media_pad::{self, MediaPad};
 use crate::gst_glue::{caps, errors, events, report};
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
@@ -38,7 +39,7 @@ pub struct RsWebRtcSink {
 }
 
 struct SinkPad {
-    ghost: gst::GhostPad,
+    ghost: MediaPad,
     /// Its track in the current call.
     track: Option<usize>,
     chain: Option<Arc<Chain>>,
@@ -88,13 +89,17 @@ impl ObjectImpl for RsWebRtcSink {
 impl GstObjectImpl for RsWebRtcSink {}
 impl ChildProxyImpl for RsWebRtcSink {
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        let children = self.obj().children();
-        let child = children.get(usize::try_from(index).ok()?)?;
-        Some(child.clone().upcast())
+        let children = media_pad::children(self.obj().upcast_ref());
+        children.into_iter().nth(usize::try_from(index).ok()?)
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        media_pad::child(self.obj().upcast_ref(), name)
     }
 
     fn children_count(&self) -> u32 {
-        u32::try_from(self.obj().children().len()).unwrap_or(u32::MAX)
+        let children = media_pad::children(self.obj().upcast_ref());
+        u32::try_from(children.len()).unwrap_or(u32::MAX)
     }
 }
 impl BinImpl for RsWebRtcSink {}
@@ -143,14 +148,14 @@ impl ElementImpl for RsWebRtcSink {
         let call = lock(&self.call).clone();
         // A demuxer's pads come in PAUSED, when the call waits for them already; and during the
         // call others may come.
-        let track = call.as_ref().map(|call| call.add_track(&name, None));
+        let track = call.as_ref().map(|call| call.add_track(&name));
         let weak = self.obj().downgrade();
         let kind = if template.name_template().starts_with("audio") {
             MediaKind::Audio
         } else {
             MediaKind::Video
         };
-        let ghost = gst::GhostPad::builder_from_template(template)
+        let ghost = gst::PadBuilder::<MediaPad>::from_template(template)
             .name(name)
             .query_function(move |pad, parent, query| {
                 // Only the template counts, before and behind what is built with the first caps: an
@@ -202,11 +207,14 @@ impl ElementImpl for RsWebRtcSink {
             self.release_pad(ghost.upcast_ref());
             return None;
         }
+        // gst-launch sets what was written as `PAD::msid` now.
+        let name = ghost.name();
+        self.obj().child_added(&ghost, &name);
         Some(ghost.upcast())
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        let Some(ghost) = pad.downcast_ref::<gst::GhostPad>() else {
+        let Some(ghost) = pad.downcast_ref::<MediaPad>() else {
             return;
         };
         let removed = {
@@ -221,12 +229,13 @@ impl ElementImpl for RsWebRtcSink {
         }
         // The end first: it wakes a streaming thread that waits for its time there.
         if let Some(chain) = removed.and_then(|p| p.chain) {
-            chain.remove(self.obj().upcast_ref(), ghost);
+            chain.remove(self.obj().upcast_ref(), ghost.upcast_ref());
         }
         let _ = ghost.set_active(false);
         if let Some(track) = track {
             self.with_call(|call| call.release_track(track));
         }
+        self.obj().child_removed(ghost, &ghost.name());
         let _ = self.obj().remove_pad(ghost);
     }
 
@@ -302,7 +311,7 @@ impl RsWebRtcSink {
         let (session, receiver) = Session::start(config, factory, &handle);
         let call = SinkCall::new(session);
         for pad in lock(&self.pads).iter_mut() {
-            pad.track = Some(call.add_track(&pad.ghost.name(), None));
+            pad.track = Some(call.add_track(&pad.ghost.name()));
         }
         *lock(&self.call) = Some(call.clone());
         let weak = self.obj().downgrade();
@@ -356,12 +365,12 @@ impl RsWebRtcSink {
             .filter_map(|p| p.chain.take().map(|chain| (p.ghost.clone(), chain)))
             .collect();
         for (ghost, chain) in chains {
-            chain.remove(self.obj().upcast_ref(), &ghost);
+            chain.remove(self.obj().upcast_ref(), ghost.upcast_ref());
         }
     }
 
     /// Caps on a pad: builds what is behind it, or checks that it still fits.
-    fn caps_came(&self, pad: &gst::GhostPad, caps: &gst::CapsRef) -> bool {
+    fn caps_came(&self, pad: &MediaPad, caps: &gst::CapsRef) -> bool {
         let Some(call) = lock(&self.call).clone() else {
             return false;
         };
@@ -390,8 +399,9 @@ impl RsWebRtcSink {
             return false;
         }
         let settings = lock(&self.settings).clone();
+        call.set_msid(track, pad.msid());
         let track = TrackSink::new(call, track, settings.early_data, settings.sync);
-        match Chain::build(self.obj().upcast_ref(), pad, caps, track) {
+        match Chain::build(self.obj().upcast_ref(), pad.upcast_ref(), caps, track) {
             Ok(chain) => {
                 if let Some(p) = lock(&self.pads).iter_mut().find(|p| p.ghost == *pad) {
                     p.chain = Some(Arc::new(chain));

@@ -12,7 +12,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
-use crate::gst_glue::{caps, errors, events, report};
+use crate::gst_glue::{caps, errors, events, media_pad, report};
 use crate::logging::SRC as CAT;
 use crate::media::codec::MediaKind;
 use crate::media::queue::InboundQueue;
@@ -101,13 +101,17 @@ impl ObjectImpl for RsWebRtcSrc {
 impl GstObjectImpl for RsWebRtcSrc {}
 impl ChildProxyImpl for RsWebRtcSrc {
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        let children = self.obj().children();
-        let child = children.get(usize::try_from(index).ok()?)?;
-        Some(child.clone().upcast())
+        let children = media_pad::children(self.obj().upcast_ref());
+        children.into_iter().nth(usize::try_from(index).ok()?)
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        media_pad::child(self.obj().upcast_ref(), name)
     }
 
     fn children_count(&self) -> u32 {
-        u32::try_from(self.obj().children().len()).unwrap_or(u32::MAX)
+        let children = media_pad::children(self.obj().upcast_ref());
+        u32::try_from(children.len()).unwrap_or(u32::MAX)
     }
 }
 impl BinImpl for RsWebRtcSrc {}
@@ -326,6 +330,8 @@ impl RsWebRtcSrc {
                 name,
                 index,
                 codec: stream.codec,
+                msid: stream.msid,
+                alternatives: stream.alternatives,
                 extensions: stream.extensions,
                 queue,
                 latency,

@@ -10,13 +10,14 @@ use gst::prelude::*;
 
 use crate::gst_glue::caps::{Carriage, Part, rtp_caps, source_pad_caps};
 use crate::gst_glue::errors::missing_element;
+use crate::gst_glue::media_pad::MediaPad;
 use crate::gst_glue::report;
 use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 
 use super::lip_sync::LipSync;
-use super::track_src::{KeyFrameRequest, TrackSrc};
+use super::track_src::{Feed, KeyFrameRequest, TrackSrc};
 
 /// So many packets in a row, and the stream starts without waiting for the jitter buffer to fill.
 const FAST_START_PACKETS: u32 = 1;
@@ -44,6 +45,10 @@ pub struct Config {
     pub index: usize,
     /// What was agreed.
     pub codec: Codec,
+    /// What the remote calls it.
+    pub msid: Option<String>,
+    /// Payload types that were agreed too, with their codecs.
+    pub alternatives: Vec<(u8, String)>,
     /// Header extensions with their ids.
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// What the peer delivers.
@@ -88,7 +93,14 @@ impl Stream {
         let orientation = extensions
             .find(|(_, e)| *e == HeaderExtension::VideoOrientation)
             .map(|(id, _)| *id);
-        let track = TrackSrc::new(config.queue.clone(), caps, orientation, config.key_frame);
+        let track = TrackSrc::new(Feed {
+            queue: config.queue.clone(),
+            caps,
+            payload_type: config.codec.payload_type,
+            alternatives: config.alternatives,
+            orientation,
+            key_frame: config.key_frame,
+        });
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
         elements.extend(depayloading);
         let stream = Self {
@@ -221,9 +233,11 @@ fn ghost_pad(
         &source_pad_caps(&config.codec),
     )
     .map_err(|e| failed(&config.name, &e))?;
-    Ok(gst::GhostPad::builder_from_template(&narrowed)
+    let pad = gst::PadBuilder::<MediaPad>::from_template(&narrowed)
         .name(config.name.as_str())
-        .build())
+        .build();
+    pad.set_property("msid", &config.msid);
+    Ok(pad.upcast())
 }
 
 /// Notes that data flows, and tells the caps that come out.

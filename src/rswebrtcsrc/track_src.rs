@@ -29,20 +29,30 @@ glib::wrapper! {
 /// Called with every key frame request from downstream.
 pub type KeyFrameRequest = Box<dyn Fn() + Send + Sync>;
 
+/// What a track gives, and from where.
+pub struct Feed {
+    /// Packets and reports.
+    pub queue: Arc<InboundQueue>,
+    /// RTP caps of what comes.
+    pub caps: gst::Caps,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload types that were agreed too, with their codecs.
+    pub alternatives: Vec<(u8, String)>,
+    /// Id of the header extension that tells which way up the picture is.
+    pub orientation: Option<u8>,
+    /// Called with every key frame request from downstream.
+    pub key_frame: KeyFrameRequest,
+}
+
 impl TrackSrc {
-    /// The start of the track that `queue` feeds with packets of `caps`. `orientation` is the id of
-    /// the header extension that tells which way up the picture is.
-    pub fn new(
-        queue: Arc<InboundQueue>,
-        caps: gst::Caps,
-        orientation: Option<u8>,
-        key_frame: KeyFrameRequest,
-    ) -> Self {
+    /// The start of the track that `feed` describes.
+    pub fn new(feed: Feed) -> Self {
         let src: Self = glib::Object::new();
         src.set_live(true);
         src.set_format(gst::Format::Time);
         src.set_do_timestamp(false);
-        src.imp().attach(queue, caps, orientation, key_frame);
+        src.imp().attach(feed);
         src
     }
 
@@ -68,6 +78,8 @@ mod imp {
     struct Track {
         queue: Arc<InboundQueue>,
         caps: gst::Caps,
+        payload_type: u8,
+        alternatives: Vec<(u8, String)>,
         /// Id of the header extension, and what it said last.
         orientation: Option<(u8, Orientation)>,
         key_frame: Arc<KeyFrameRequest>,
@@ -148,6 +160,7 @@ mod imp {
             let queue = self.queue().ok_or(gst::FlowError::Flushing)?;
             loop {
                 match queue.pop(Duration::from_secs(3600)) {
+                    Popped::Item(Inbound::Rtp(packet)) if !self.is_expected(&packet.header) => {}
                     Popped::Item(Inbound::Rtp(packet)) => {
                         let time = self.running_time_of(packet.arrival);
                         let buffer = rtp::inbound(packet, time);
@@ -167,21 +180,47 @@ mod imp {
     }
 
     impl TrackSrc {
-        pub fn attach(
-            &self,
-            queue: Arc<InboundQueue>,
-            caps: gst::Caps,
-            orientation: Option<u8>,
-            key: KeyFrameRequest,
-        ) {
+        pub fn attach(&self, feed: Feed) {
             *self.lock() = Some(Track {
-                queue,
-                caps,
+                queue: feed.queue,
+                caps: feed.caps,
+                payload_type: feed.payload_type,
+                alternatives: feed.alternatives,
                 // Upright until something else is said.
-                orientation: orientation.map(|id| (id, Orientation::from_cvo(0))),
-                key_frame: Arc::new(key),
+                orientation: feed.orientation.map(|id| (id, Orientation::from_cvo(0))),
+                key_frame: Arc::new(feed.key_frame),
                 rtcp_pad: None,
             });
+        }
+
+        /// Whether a packet is of the codec that the pad was made for. The remote may change to
+        /// another of those that were agreed (RFC 3264 section 5.1), which no caps can follow.
+        fn is_expected(&self, header: &[u8]) -> bool {
+            let Some(came) = header.get(1).map(|byte| byte & 0x7f) else {
+                return false;
+            };
+            let other = {
+                let mut guard = self.lock();
+                let Some(track) = guard.as_mut() else {
+                    return false;
+                };
+                if came == track.payload_type {
+                    return true;
+                }
+                // Told once.
+                let mut told = std::mem::take(&mut track.alternatives).into_iter();
+                told.find(|(payload_type, _)| *payload_type == came)
+            };
+            if let Some((_, name)) = other {
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Format,
+                    ("the remote sends {name} (payload type {came}), though it put another \
+                         codec first, and this stream is dropped: offer it {name} only (the \
+                         property video-codecs or audio-codecs)")
+                );
+            }
+            false
         }
 
         /// A picture that turns is told downstream, before the frame that turned.

@@ -81,6 +81,9 @@ pub struct AgreedStream {
     pub direction: Direction,
     /// The codec with the payload types on the wire.
     pub codec: Codec,
+    /// Other payload types that the remote may switch to by the letter of its description, with
+    /// the names of their codecs; none that is known does.
+    pub alternatives: Vec<(u8, String)>,
     /// Header extensions with their ids.
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// Stream and track as the sender calls them (RFC 8830), if it does.

@@ -52,6 +52,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
                 mid: line.mid.clone(),
                 direction: config.direction,
                 codec,
+                alternatives: Vec::new(),
                 extensions: config.extensions.clone(),
                 msid: match wish {
                     Wish::Send(_) => config.msid.clone(),

@@ -54,6 +54,7 @@ pub fn read_answer(
                     local: local.unwrap_or(stream),
                     mid: config.mid.clone(),
                     direction: config.direction,
+                    alternatives: alternatives(&config, &codec),
                     codec,
                     extensions: config.extensions.clone(),
                     msid: match config.direction {
@@ -136,6 +137,17 @@ fn usable(offered: &StreamConfig, line: &MediaLine, chosen: &Codec) -> Vec<Codec
         }
     }
     all
+}
+
+fn alternatives(config: &StreamConfig, chosen: &Codec) -> Vec<(u8, String)> {
+    let others = config
+        .codecs
+        .iter()
+        .filter(|_| config.direction == Direction::RecvOnly);
+    others
+        .filter(|c| c.payload_type != chosen.payload_type)
+        .map(|c| (c.payload_type, c.name.clone()))
+        .collect()
 }
 
 fn why_not(line: &MediaLine, on_ours: bool, offered: &StreamConfig) -> String {

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The pads of both elements: ghost pads that know their `msid`.
+
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+glib::wrapper! {
+    /// A pad of one stream. Property `msid`: stream and track as `a=msid` names them (RFC 8830),
+    /// `STREAM TRACK`; on a sink pad what to announce (by default names of our own, the same
+    /// stream for all pads), on a source pad what the remote announced.
+    pub struct MediaPad(ObjectSubclass<imp::MediaPad>)
+        @extends gst::GhostPad, gst::ProxyPad, gst::Pad, gst::Object;
+}
+
+impl MediaPad {
+    /// Stream and track, if they are set.
+    pub fn msid(&self) -> Option<String> {
+        self.property("msid")
+    }
+}
+
+mod imp {
+    use super::*;
+
+    #[derive(Default)]
+    pub struct MediaPad {
+        msid: Mutex<Option<String>>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for MediaPad {
+        const NAME: &'static str = "GstRsWebRtcMediaPad";
+        type Type = super::MediaPad;
+        type ParentType = gst::GhostPad;
+    }
+
+    impl ObjectImpl for MediaPad {
+        fn properties() -> &'static [glib::ParamSpec] {
+            static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+                vec![
+                    glib::ParamSpecString::builder("msid")
+                        .nick("Media stream identification")
+                        .blurb(
+                            "Stream and track as the description names them (RFC 8830), \
+                             'STREAM TRACK'. On a sink pad to be set before data flows",
+                        )
+                        .build(),
+                ]
+            });
+            PROPERTIES.as_ref()
+        }
+
+        fn set_property(&self, _id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
+            let msid: Option<String> = value.get().ok().flatten();
+            // It becomes a part of one line of a description: words, one space between them.
+            let msid = msid.map(|text| {
+                let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+                let words: Vec<_> = words.filter(|word| !word.is_empty()).take(2).collect();
+                words.join(" ")
+            });
+            *self.lock() = msid.filter(|text| !text.is_empty());
+        }
+
+        fn property(&self, _id: usize, _pspec: &glib::ParamSpec) -> glib::Value {
+            self.lock().to_value()
+        }
+    }
+
+    impl GstObjectImpl for MediaPad {}
+    impl PadImpl for MediaPad {}
+    impl ProxyPadImpl for MediaPad {}
+    impl GhostPadImpl for MediaPad {}
+
+    impl MediaPad {
+        fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+            // Replaced whole.
+            self.msid.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
+
+/// The pad or else the element of `bin` called `name`, so that gst-launch's `PAD::msid=…` works.
+pub fn child(bin: &gst::Bin, name: &str) -> Option<glib::Object> {
+    let pad = bin.static_pad(name).map(|pad| pad.upcast());
+    pad.or_else(|| bin.by_name(name).map(|element| element.upcast()))
+}
+
+/// All pads and then all elements of `bin`.
+pub fn children(bin: &gst::Bin) -> Vec<glib::Object> {
+    let pads = bin.pads().into_iter().map(|pad| pad.upcast());
+    pads.chain(bin.children().into_iter().map(|element| element.upcast()))
+        .collect()
+}
