@@ -84,9 +84,17 @@ class InBrowser:
     def __init__(self, name, words):
         self.name, self.browser = name, Browser.get(name)
         self.number = self.browser.command(**words)
+        self.over = False
+
+    def cancel(self):
+        """Close the page of a call that nobody waits for any more."""
+        if not self.over:
+            self.browser.command(do="cancel", call=self.number)
 
     def result(self, seconds):
-        return unwrap(self.name, self.browser.wait(self.number, seconds), self.browser.process)
+        answer = self.browser.wait(self.number, seconds)
+        self.over = True
+        return unwrap(self.name, answer, self.browser.process)
 
 
 class InProcess:
@@ -101,6 +109,10 @@ class InProcess:
         env = {key: value for key, value in os.environ.items() if key not in ("PYTHONHOME", "VIRTUAL_ENV", "GST_PLUGIN_PATH")}
         self.process = make([python, "-B", gst.PEERS / script, json.dumps(plan)], name, env={**env, "PYTHONUNBUFFERED": "1"})
         self.process.go()
+
+    def cancel(self):
+        """End the process of a call that nobody waits for any more."""
+        self.process.kill()
 
     def result(self, seconds):
         self.process.wait(seconds)

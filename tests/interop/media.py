@@ -121,6 +121,16 @@ def bare_h264_without_rate(seconds=4):
     return _kept(f"bare-norate-{seconds}s.h264", make, seconds, inspect.getsource(_without_timing))
 
 
+def raw_y4m(frames, fps=20, width=320, height=180):
+    """Stamped pictures that an encoder of the pipeline takes: `filesrc ! y4mdec`."""
+    def make(path):
+        with open(path, "wb") as out:
+            out.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
+            for number in range(frames):
+                out.write(b"FRAME\n" + stamp.scene(width, height, number, noise=0).tobytes())
+    return _kept(f"raw-{width}x{height}-{fps}fps-{frames}.y4m", make, frames, fps, width, height)
+
+
 def film_1080p(seconds):
     """What people have: 1080p30 at 8 Mbit/s, no B-frames, with sound."""
     options = ["-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-g", "300", "-pix_fmt", "yuv420p",
@@ -185,7 +195,7 @@ def stamps(path):
 def streams(path):
     """Codec names by kind, e.g. {'video': 'h264', 'audio': 'opus'}."""
     with av.open(str(path)) as container:
-        return {stream.type: stream.codec_context.name.replace("lib", "") for stream in container.streams}
+        return {stream.type: stream.codec_context.name.replace("lib", "").replace("dav1d", "av1") for stream in container.streams}
 
 
 def audio_seconds(path):
@@ -195,6 +205,16 @@ def audio_seconds(path):
         for frame in container.decode(audio=0):
             samples, rate = samples + frame.samples, frame.sample_rate
     return samples / rate
+
+
+def loudness(path):
+    """The greatest sample of the first audio stream, 1.0 being full scale."""
+    greatest = 0.0
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            wave_ = np.abs(frame.to_ndarray().astype(np.float64)).max()
+            greatest = max(greatest, wave_ if frame.format.name.startswith("flt") else wave_ / 32768)
+    return greatest
 
 
 def onsets(path):

@@ -5,6 +5,7 @@
 // Reads commands from standard input, one JSON object a line, and answers each with one line, in any order:
 //   {"id": 1, "do": "call", "plan": PLAN}                      one whole call; signalling by files in PLAN.dir
 //   {"id": 2, "do": "loopback", "plan": PLAN, "other": PLAN}   a call of the browser with itself
+//   {"id": 3, "do": "cancel", "call": 1}                       ends call 1, if it still goes on
 // Answers are {"id": …, "result": …} or {"id": …, "error": TEXT}; the first line is {"ready": VERSION}.
 //
 // PLAN: {"role": "offer"|"answer", "dir": FOLDER, "timeout": SECONDS, "streams": [STREAM…], "data": BOOL (a data channel in the
@@ -117,6 +118,7 @@ async function loopback(plan, other, session) {
 
 const COMMANDS = {
   call: ({ plan, id }) => call(plan, `call ${id}`).finally(() => shut(`call ${id}`)),
+  cancel: ({ call: id }) => shut(`call ${id}`),
   loopback: ({ plan, other, id }) => loopback(plan, other, `call ${id}`).finally(() => shut(`call ${id}`)),
 };
 
