@@ -8,6 +8,8 @@
 mod connection;
 mod description;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod interceptors;
 mod outbound;

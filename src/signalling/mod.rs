@@ -5,6 +5,8 @@
 //! can make it panic, and every wait in it ends when its cancellation token is cancelled.
 
 pub mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod intake;
 mod line_codec;
 pub mod message;
