@@ -33,6 +33,7 @@ rustfmt|60||cargo fmt --check -- --color never
 clippy|900||cargo clippy --locked --all-targets -- -D warnings
 clippy-all-features|600||cargo clippy --locked --all-targets --all-features -- -D warnings
 clippy-no-features|600||cargo clippy --locked --all-targets --no-default-features -- -D warnings
+clippy-fuzz|600||cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 rustdoc|600||RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 cargo-test-build|900||cargo test --locked --no-run
 cargo-test|900|cargo-test-build|fill_registry && G_DEBUG=fatal_warnings cargo test --locked --no-fail-fast
@@ -46,7 +47,7 @@ meson|900|build|build_with_meson
 # Shell and Python files that cannot even be read, and what shellcheck finds where it is installed.
 check_scripts() {
     local -a shell python
-    mapfile -t shell < <(find scripts tests gst-launch-examples .ci -path '*/__pycache__' -prune -o -type f \( -name '*.sh' -o -path .ci/run \) -print)
+    mapfile -t shell < <(find scripts tests gst-launch-examples .ci fuzz/run.sh -path '*/__pycache__' -prune -o -type f \( -name '*.sh' -o -path .ci/run \) -print)
     mapfile -t python < <(find scripts tests gst-launch-examples -type f -name '*.py')
     for script in "${shell[@]}"; do
         bash -n "$script" || return 1

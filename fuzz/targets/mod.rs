@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the fuzz targets do with an input, shared with `tests/corpus.rs` and `tests/generated.rs`:
+//! each `run` panics when a rule is broken.
+
+pub mod message;
+pub mod peer_description;
+pub mod rules;
+pub mod sdp_read;
+pub mod watch;
+pub mod webrtc_transport;
+pub mod wishes;
+
+/// All targets by name.
+pub const ALL: &[(&str, fn(&[u8]))] = &[
+    ("sdp_read", sdp_read::run),
+    ("message", message::run),
+    ("peer_description", peer_description::run),
+    ("webrtc_transport", webrtc_transport::run),
+];
