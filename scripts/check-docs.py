@@ -24,13 +24,15 @@ CONTRACT = {
         "klass": "Sink/Network/WebRTC",
         "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "sync"},
         "pads": {"SINK template: 'video_%u'", "SINK template: 'audio_%u'"},
-        "caps": {"video/x-vp8", "video/x-h264", "audio/x-opus", "application/x-rtp"},
+        "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
+                 "audio/x-alaw", "application/x-rtp"},
     },
     "rswebrtcsrc": {
         "klass": "Source/Network/WebRTC",
         "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "latency"},
         "pads": {"SRC template: 'video_%u'", "SRC template: 'audio_%u'"},
-        "caps": {"video/x-vp8", "video/x-h264", "audio/x-opus", "application/x-rtp"},
+        "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
+                 "audio/x-alaw", "application/x-rtp"},
     },
 }
 DEFAULTS = {"signaller": "stdio", "role": "auto", "latency": "200", "sync": "true"}

@@ -18,7 +18,8 @@ pub fn receive(names: &[&str]) -> Wish {
 pub fn receive_rows(codecs: Vec<&'static Supported>, ordered: bool) -> Wish {
     Wish::Receive(Receiving {
         codecs,
-        ordered,
+        video_ordered: ordered,
+        audio_ordered: ordered,
         video: 1,
         audio: 1,
     })

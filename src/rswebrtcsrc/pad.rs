@@ -47,8 +47,8 @@ pub struct Config {
     pub codec: Codec,
     /// What the remote calls it.
     pub msid: Option<String>,
-    /// Payload types that were agreed too, with their codecs.
-    pub alternatives: Vec<(u8, String)>,
+    /// What the remote may send instead.
+    pub alternatives: Vec<Codec>,
     /// Header extensions with their ids.
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// What the peer delivers.
@@ -96,7 +96,7 @@ impl Stream {
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,
-            payload_type: config.codec.payload_type,
+            codec: config.codec.clone(),
             alternatives: config.alternatives,
             orientation,
             key_frame: config.key_frame,

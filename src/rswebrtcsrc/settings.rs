@@ -120,7 +120,8 @@ impl Settings {
         }
         Ok(Wish::Receive(Receiving {
             codecs,
-            ordered: self.video_codecs.is_some(),
+            video_ordered: self.video_codecs.is_some(),
+            audio_ordered: self.audio_codecs.is_some(),
             video: self.video_streams as usize,
             audio: self.audio_streams as usize,
         }))

@@ -15,8 +15,10 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 
+use crate::gst_glue::caps::rtp_caps;
 use crate::gst_glue::rtp;
 use crate::logging::SRC as CAT;
+use crate::media::codec::Codec;
 use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Popped};
 use crate::media::rtp_packet::Inbound;
@@ -35,10 +37,10 @@ pub struct Feed {
     pub queue: Arc<InboundQueue>,
     /// RTP caps of what comes.
     pub caps: gst::Caps,
-    /// Its payload type.
-    pub payload_type: u8,
-    /// Payload types that were agreed too, with their codecs.
-    pub alternatives: Vec<(u8, String)>,
+    /// What comes.
+    pub codec: Codec,
+    /// What may come instead.
+    pub alternatives: Vec<Codec>,
     /// Id of the header extension that tells which way up the picture is.
     pub orientation: Option<u8>,
     /// Called with every key frame request from downstream.
@@ -78,12 +80,32 @@ mod imp {
     struct Track {
         queue: Arc<InboundQueue>,
         caps: gst::Caps,
-        payload_type: u8,
-        alternatives: Vec<(u8, String)>,
+        codec: Codec,
+        alternatives: Vec<Codec>,
+        /// The payload type that was told to be of no use.
+        refused: Option<u8>,
         /// Id of the header extension, and what it said last.
         orientation: Option<(u8, Orientation)>,
         key_frame: Arc<KeyFrameRequest>,
         rtcp_pad: Option<gst::Pad>,
+    }
+
+    impl Track {
+        /// Another payload type of the same encoding; gives the new caps.
+        fn change_to(&mut self, codec: Codec) -> Option<gst::Caps> {
+            let mut caps = rtp_caps(&codec);
+            // Header extensions, where they are announced.
+            let announced = self.caps.structure(0)?;
+            if let Some(structure) = caps.make_mut().structure_mut(0) {
+                for (name, value) in announced.iter().filter(|(n, _)| n.starts_with("extmap-")) {
+                    structure.set_value(name.as_str(), value.clone());
+                }
+            }
+            self.alternatives
+                .push(std::mem::replace(&mut self.codec, codec));
+            self.caps = caps.clone();
+            Some(caps)
+        }
     }
 
     #[glib::object_subclass]
@@ -184,8 +206,9 @@ mod imp {
             *self.lock() = Some(Track {
                 queue: feed.queue,
                 caps: feed.caps,
-                payload_type: feed.payload_type,
+                codec: feed.codec,
                 alternatives: feed.alternatives,
+                refused: None,
                 // Upright until something else is said.
                 orientation: feed.orientation.map(|id| (id, Orientation::from_cvo(0))),
                 key_frame: Arc::new(feed.key_frame),
@@ -193,25 +216,34 @@ mod imp {
             });
         }
 
-        /// Whether a packet is of the codec that the pad was made for. The remote may change to
-        /// another of those that were agreed (RFC 3264 section 5.1), which no caps can follow.
+        /// Whether a packet is of a codec that the pad was made for; the caps follow its payload
+        /// type. Another encoding has no place behind this pad.
         fn is_expected(&self, header: &[u8]) -> bool {
             let Some(came) = header.get(1).map(|byte| byte & 0x7f) else {
                 return false;
             };
-            let other = {
+            let (caps, refused) = {
                 let mut guard = self.lock();
                 let Some(track) = guard.as_mut() else {
                     return false;
                 };
-                if came == track.payload_type {
+                if came == track.codec.payload_type {
                     return true;
                 }
-                // Told once.
-                let mut told = std::mem::take(&mut track.alternatives).into_iter();
-                told.find(|(payload_type, _)| *payload_type == came)
+                let mut others = track.alternatives.iter().enumerate();
+                let Some((at, other)) = others.find(|(_, c)| c.payload_type == came) else {
+                    return false;
+                };
+                if other.same_encoding(&track.codec) {
+                    let other = track.alternatives.swap_remove(at);
+                    (track.change_to(other), None)
+                } else if track.refused.replace(came) == Some(came) {
+                    return false;
+                } else {
+                    (None, Some(other.name.clone()))
+                }
             };
-            if let Some((_, name)) = other {
+            if let Some(name) = refused {
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::Format,
@@ -219,8 +251,9 @@ mod imp {
                          codec first, and this stream is dropped: offer it {name} only (the \
                          property video-codecs or audio-codecs)")
                 );
+                return false;
             }
-            false
+            caps.is_none_or(|caps| self.obj().set_caps(&caps).is_ok())
         }
 
         /// A picture that turns is told downstream, before the frame that turned.

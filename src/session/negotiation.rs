@@ -55,13 +55,15 @@ impl From<Codec> for Sending {
 }
 
 /// What this side wants to receive. In the order of preference as offerer; as answerer the
-/// remote's order counts among them, unless `ordered`.
+/// remote's order counts, but for kinds that the user gave an order of.
 #[derive(Debug, Clone)]
 pub struct Receiving {
     /// Rows of the codec table.
     pub codecs: Vec<&'static Supported>,
-    /// The user gave an order.
-    pub ordered: bool,
+    /// The user gave an order of the video codecs.
+    pub video_ordered: bool,
+    /// The user gave an order of the audio codecs.
+    pub audio_ordered: bool,
     /// Video m-lines to offer.
     pub video: usize,
     /// Audio m-lines to offer.
@@ -81,9 +83,9 @@ pub struct AgreedStream {
     pub direction: Direction,
     /// The codec with the payload types on the wire.
     pub codec: Codec,
-    /// Other payload types that the remote may switch to by the letter of its description, with
-    /// the names of their codecs; none that is known does.
-    pub alternatives: Vec<(u8, String)>,
+    /// Other codecs that the remote may send as well (RFC 3264 section 5.1): Chromium answers with
+    /// its own order of H264 profiles and sends in ours.
+    pub alternatives: Vec<Codec>,
     /// Header extensions with their ids.
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// Stream and track as the sender calls them (RFC 8830), if it does.

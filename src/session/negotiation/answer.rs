@@ -154,7 +154,11 @@ fn choose_received(receiving: &Receiving, line: &MediaLine) -> Option<Codec> {
         .codecs
         .iter()
         .filter(|codec| Codec::receivable(codec) && rank(codec).is_some());
-    let chosen = if receiving.ordered {
+    let ordered = match line.kind {
+        Some(MediaKind::Audio) => receiving.audio_ordered,
+        _ => receiving.video_ordered,
+    };
+    let chosen = if ordered {
         candidates.min_by_key(|codec| rank(codec))
     } else {
         candidates.next()

@@ -139,14 +139,14 @@ fn usable(offered: &StreamConfig, line: &MediaLine, chosen: &Codec) -> Vec<Codec
     all
 }
 
-fn alternatives(config: &StreamConfig, chosen: &Codec) -> Vec<(u8, String)> {
+fn alternatives(config: &StreamConfig, chosen: &Codec) -> Vec<Codec> {
     let others = config
         .codecs
         .iter()
         .filter(|_| config.direction == Direction::RecvOnly);
     others
-        .filter(|c| c.payload_type != chosen.payload_type)
-        .map(|c| (c.payload_type, c.name.clone()))
+        .filter(|codec| codec.payload_type != chosen.payload_type)
+        .cloned()
         .collect()
 }
 

@@ -38,7 +38,8 @@ fn opus() -> Codec {
 fn receive(names: &[&str], ordered: bool) -> Wish {
     Wish::Receive(Receiving {
         codecs: names.iter().map(|n| supported(n).unwrap()).collect(),
-        ordered,
+        video_ordered: ordered,
+        audio_ordered: ordered,
         video: 1,
         audio: 1,
     })
@@ -240,4 +241,17 @@ fn a_remote_sends_with_the_payload_types_of_our_offer() {
     // Its answer says 97 for VP8, which is what it would receive.
     let agreed = read_answer(&wish, &offered, &remote(&[video("0", "sendonly")])).unwrap();
     assert_eq!(agreed.agreed[0].codec.payload_type, 96);
+}
+
+#[test]
+fn an_order_of_audio_codecs_leaves_the_order_of_video_to_the_remote() {
+    let both = audio("a", "sendonly").replace("111\r\n", "0 111\r\n");
+    let offer = remote(&[video("v", "sendonly"), both]);
+    let mut wish = receive(&["H264", "VP8", "opus", "PCMU"], false);
+    if let Wish::Receive(receiving) = &mut wish {
+        receiving.audio_ordered = true;
+    }
+    let plan = answer(&wish, &offer).unwrap();
+    let names: Vec<_> = plan.agreed.iter().map(|a| a.codec.name.as_str()).collect();
+    assert_eq!(names, ["VP8", "opus"]);
 }
