@@ -17,8 +17,10 @@ pub struct Carriage {
     pub name: &'static str,
     /// Encoded caps, as pads show them.
     pub caps: &'static str,
-    /// Parser, if the stream needs one.
+    /// Parser before the payloader, if the stream needs one.
     pub parser: Option<&'static str>,
+    /// Parser behind the depayloader, for what muxers want to know.
+    pub parser_behind: Option<&'static str>,
     /// RTP payloader.
     pub payloader: Part,
     /// RTP depayloader.
@@ -56,6 +58,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "VP8",
         caps: "video/x-vp8",
         parser: None,
+        parser_behind: None,
         payloader: Part::Factory("rtpvp8pay"),
         depayloader: Part::Factory("rtpvp8depay"),
     },
@@ -64,6 +67,7 @@ pub const CARRIAGES: &[Carriage] = &[
         caps: "video/x-h264, stream-format = (string) { avc, avc3, byte-stream }, \
                alignment = (string) { au, nal }",
         parser: Some("h264parse"),
+        parser_behind: Some("h264parse"),
         payloader: Part::Factory("rtph264pay"),
         depayloader: Part::Factory("rtph264depay"),
     },
@@ -71,6 +75,8 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "VP9",
         caps: "video/x-vp9",
         parser: None,
+        // Not vp9parse: of frames that come in a burst and get one time it keeps one.
+        parser_behind: None,
         payloader: Part::Factory("rtpvp9pay"),
         depayloader: Part::Factory("rtpvp9depay"),
     },
@@ -78,6 +84,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "AV1",
         caps: "video/x-av1",
         parser: Some("av1parse"),
+        parser_behind: Some("av1parse"),
         payloader: Part::Own(|| gst::glib::Object::new::<Av1Pay>().upcast()),
         depayloader: Part::Own(|| gst::glib::Object::new::<Av1Depay>().upcast()),
     },
@@ -86,6 +93,7 @@ pub const CARRIAGES: &[Carriage] = &[
         caps: "video/x-h265, stream-format = (string) { hvc1, hev1, byte-stream }, \
                alignment = (string) { au, nal }",
         parser: Some("h265parse"),
+        parser_behind: Some("h265parse"),
         payloader: Part::Factory("rtph265pay"),
         depayloader: Part::Factory("rtph265depay"),
     },
@@ -93,6 +101,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "opus",
         caps: "audio/x-opus, channel-mapping-family = (int) 0",
         parser: None,
+        parser_behind: None,
         payloader: Part::Factory("rtpopuspay"),
         depayloader: Part::Factory("rtpopusdepay"),
     },
@@ -100,6 +109,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "G722",
         caps: "audio/G722, rate = (int) 16000, channels = (int) 1",
         parser: None,
+        parser_behind: None,
         payloader: Part::Factory("rtpg722pay"),
         depayloader: Part::Factory("rtpg722depay"),
     },
@@ -107,6 +117,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "PCMU",
         caps: "audio/x-mulaw, rate = (int) 8000, channels = (int) 1",
         parser: None,
+        parser_behind: None,
         payloader: Part::Factory("rtppcmupay"),
         depayloader: Part::Factory("rtppcmudepay"),
     },
@@ -114,6 +125,7 @@ pub const CARRIAGES: &[Carriage] = &[
         name: "PCMA",
         caps: "audio/x-alaw, rate = (int) 8000, channels = (int) 1",
         parser: None,
+        parser_behind: None,
         payloader: Part::Factory("rtppcmapay"),
         depayloader: Part::Factory("rtppcmadepay"),
     },

@@ -33,6 +33,7 @@ mod lip_sync;
 mod pad;
 mod settings;
 mod track_src;
+mod vp9_size;
 
 glib::wrapper! {
     /// The `rswebrtcsrc` element.

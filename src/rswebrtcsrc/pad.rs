@@ -18,6 +18,7 @@ use crate::media::queue::InboundQueue;
 
 use super::lip_sync::LipSync;
 use super::track_src::{Feed, KeyFrameRequest, TrackSrc};
+use super::vp9_size;
 
 /// So many packets in a row, and the stream starts without waiting for the jitter buffer to fill.
 const FAST_START_PACKETS: u32 = 1;
@@ -345,7 +346,7 @@ fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     })?;
     [
         Some(carriage.depayloader),
-        carriage.parser.map(Part::Factory),
+        carriage.parser_behind.map(Part::Factory),
     ]
     .into_iter()
     .flatten()
@@ -353,6 +354,9 @@ fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
         let element = part.make()?;
         if element.has_property("request-keyframe") {
             element.set_property("request-keyframe", true);
+            if carriage.name == "VP9" {
+                vp9_size::complete(&element);
+            }
         }
         Ok(element)
     })
