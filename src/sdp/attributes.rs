@@ -9,6 +9,9 @@ use super::model::{
     RidDirection, Setup, Simulcast, Source,
 };
 
+/// No encoder has more simulcast layers, nor alternatives of one.
+const MAX_LAYERS: usize = 16;
+
 /// Why a value cannot be read.
 pub(super) type Reason = String;
 
@@ -166,6 +169,7 @@ pub(super) fn simulcast(value: &str) -> Result<Simulcast, Reason> {
                         paused: rid.starts_with('~'),
                     })
                     .filter(|layer| !layer.rid.is_empty())
+                    .take(MAX_LAYERS)
                     .collect::<Vec<_>>()
             })
             .filter(|alternatives| !alternatives.is_empty());
@@ -175,6 +179,8 @@ pub(super) fn simulcast(value: &str) -> Result<Simulcast, Reason> {
             other => return Err(format!("\"{other}\" is neither send nor recv")),
         }
     }
+    simulcast.send.truncate(MAX_LAYERS);
+    simulcast.recv.truncate(MAX_LAYERS);
     if simulcast.send.is_empty() && simulcast.recv.is_empty() {
         return Err("it names no layer".to_owned());
     }

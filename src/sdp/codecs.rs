@@ -130,11 +130,15 @@ fn payloads(media: &Media) -> Vec<Payload> {
         joined.push_str(text);
     }
     let mut seen = HashSet::new();
-    media
+    let payload_types: Vec<u8> = media
         .fmt
         .split_ascii_whitespace()
         .filter_map(|pt| pt.parse::<u8>().ok().filter(|pt| *pt < 128))
         .filter(|pt| seen.insert(*pt))
+        .collect();
+    let mut feedback = feedback(media, &payload_types);
+    payload_types
+        .into_iter()
         .map(|pt| {
             let map = maps.remove(&pt).or_else(|| static_map(pt));
             Payload {
@@ -143,23 +147,32 @@ fn payloads(media: &Media) -> Vec<Payload> {
                 clock_rate: map.as_ref().map_or(0, |m| m.clock_rate),
                 channels: map.and_then(|m| m.channels),
                 fmtp: fmtp.remove(&pt).unwrap_or_default(),
-                feedback: feedback(media, pt),
+                feedback: feedback.remove(&pt).unwrap_or_default(),
             }
         })
         .collect()
 }
 
-fn feedback(media: &Media, pt: u8) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
+/// Feedback of each payload type, in the order of the lines, that of `*` with it.
+fn feedback(media: &Media, payload_types: &[u8]) -> BTreeMap<u8, Vec<String>> {
+    let mut all: BTreeMap<u8, Vec<String>> =
+        payload_types.iter().map(|pt| (*pt, Vec::new())).collect();
+    let add = |list: &mut Vec<String>, what: &str| {
+        if list.len() < MAX_FEEDBACK && !list.iter().any(|known| known == what) {
+            list.push(what.to_owned());
+        }
+    };
     for value in values(media, "rtcp-fb") {
         let mut words = value.split_whitespace();
         let target = words.next().unwrap_or_default();
-        if target != "*" && target.parse() != Ok(pt) {
+        let what = words.collect::<Vec<_>>().join(" ");
+        if what.is_empty() {
             continue;
         }
-        let what = words.collect::<Vec<_>>().join(" ");
-        if !what.is_empty() && all.len() < MAX_FEEDBACK && !all.contains(&what) {
-            all.push(what);
+        if target == "*" {
+            all.values_mut().for_each(|list| add(list, &what));
+        } else if let Some(list) = target.parse().ok().and_then(|pt: u8| all.get_mut(&pt)) {
+            add(list, &what);
         }
     }
     all

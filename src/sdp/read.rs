@@ -22,9 +22,14 @@ const MAX_TEXT: usize = 1 << 20;
 /// Limits on what is copied from the session to each m-line, so that no text makes us fill the
 /// memory: m-lines, extensions, fingerprints, and bytes of one of these.
 const MAX_MEDIA: usize = 512;
-const MAX_SESSION_EXTENSIONS: usize = 64;
+const MAX_SESSION_EXTENSIONS: usize = 32;
 const MAX_SESSION_FINGERPRINTS: usize = 16;
-const MAX_INHERITED: usize = 512;
+const MAX_INHERITED: usize = 256;
+/// Limits on what is compared with each other: BUNDLE groups, mids of one, rids of an m-line, and
+/// its extensions, of which there are 255 ids.
+const MAX_GROUPS: usize = 16;
+const MAX_RIDS: usize = 256;
+const MAX_EXTENSIONS: usize = 256;
 /// What cannot be read is listed up to this number, for the session and for each m-line.
 const MAX_UNREADABLE: usize = 32;
 
@@ -89,7 +94,11 @@ impl Remote {
         }
         let bundle = named(&session.attributes, "group")
             .filter_map(|value| value.trim().strip_prefix("BUNDLE"))
-            .map(|mids| mids.split_whitespace().map(str::to_owned).collect())
+            .map(|mids| {
+                let mids = mids.split_whitespace().take(MAX_MEDIA);
+                mids.map(str::to_owned).collect()
+            })
+            .take(MAX_GROUPS)
             .collect();
         let msid_semantic = named(&session.attributes, "msid-semantic")
             .next()
@@ -251,7 +260,10 @@ fn media_line(index: usize, media: &Media, session: &Inherited) -> MediaLine {
     }
     let formats = kind.map_or_else(Formats::default, |kind| formats(media, kind));
     let mut extensions = session.extensions.clone();
-    extensions.extend(unread.keep("extmap", values(media, "extmap").map(extension)));
+    extensions.extend(unread.keep(
+        "extmap",
+        values(media, "extmap").take(MAX_EXTENSIONS).map(extension),
+    ));
     let sources = sources(values(media, "ssrc"), |reason| unread.add("ssrc", reason));
     let own_fingerprints =
         unread.keep("fingerprint", values(media, "fingerprint").map(fingerprint));
@@ -285,19 +297,12 @@ fn media_line(index: usize, media: &Media, session: &Inherited) -> MediaLine {
         msid: all_msids(media, &sources),
         sources,
         groups: unread.keep("ssrc-group", values(media, "ssrc-group").map(ssrc_group)),
-        rids: unread.keep("rid", values(media, "rid").map(rid)),
+        rids: unread.keep("rid", values(media, "rid").take(MAX_RIDS).map(rid)),
         simulcast: unread
             .keep("simulcast", values(media, "simulcast").map(simulcast))
             .into_iter()
             .next(),
-        bandwidth: media
-            .bandwidths
-            .iter()
-            .map(|b| {
-                let value = u32::try_from(b.bandwidth).unwrap_or(u32::MAX);
-                (b.bwtype.clone(), value)
-            })
-            .collect(),
+        bandwidth: bandwidth(media),
         setup: own_setup.first().copied().or(session.setup),
         ice: IceCredentials {
             ufrag: own_ice.ufrag || session.ice.ufrag,
@@ -361,6 +366,15 @@ fn options(attributes: &[Attribute]) -> Vec<String> {
         .take(MAX_OPTIONS)
         .map(str::to_owned)
         .collect()
+}
+
+fn bandwidth(media: &Media) -> Vec<(String, u32)> {
+    let all = media.bandwidths.iter();
+    all.map(|b| {
+        let value = u32::try_from(b.bandwidth).unwrap_or(u32::MAX);
+        (b.bwtype.clone(), value)
+    })
+    .collect()
 }
 
 /// Of `a=msid`, or where there is none of the sources, each once.

@@ -281,7 +281,7 @@ fn what_the_session_says_does_not_multiply_without_limit() {
         remote
             .media
             .iter()
-            .all(|line| line.extensions.len() <= 64 && line.fingerprints.len() <= 16)
+            .all(|line| line.extensions.len() <= 32 && line.fingerprints.len() <= 16)
     );
     assert!(Remote::read(&text.repeat(8)).is_err());
     let many = format!("{HEAD}{}", "m=audio 9 RTP/SAVPF 0\n".repeat(600));
