@@ -4,6 +4,7 @@
 //! Invariant: this layer sees text, never a pad, a caps or a peer; nothing it reads from outside
 //! can make it panic, and every wait in it ends when its cancellation token is cancelled.
 
+mod document;
 pub mod file;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -18,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use message::{DescriptionType, Message};
+
+pub use document::{FoundDescription, find_description};
 
 /// Which description we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
