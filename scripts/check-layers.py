@@ -26,6 +26,9 @@ MAY_NAME = {
     "peer": {"peer", "sdp", "media", "runtime"},
     "session": {"session", "peer", "sdp", "media", "signalling", "runtime"},
 }
+# What a program in src/bin may name of the library.
+PROGRAMS = {"sdp", "signalling"}
+LIBRARY = "gstwebrtcrs"
 HTTP = {"axum", "hyper", "hyper_util", "hyper_rustls", "reqwest", "http", "http_body", "http_body_util", "tower", "tower_http", "rustls", "tokio_rustls"}
 MODULES = CORE | ELEMENTS | {"gst_glue", "runtime", "logging"}
 
@@ -78,12 +81,14 @@ def check_names(file, report):
         if found in seen:
             continue
         seen.add(found)
-        if module in CORE and IS_GST.match(first):
+        if module in CORE | {"bin"} and IS_GST.match(first):
             report.error(file, position, f"{module} names GStreamer (`{path}`): only the elements and gst_glue do")
         if first in ("webrtc", "rtc") and module != "peer":
             report.error(file, position, f"{module} names webrtc-rs (`{path}`): only peer does")
         if first in HTTP and not file.name.startswith("src/signalling/http"):
             report.error(file, position, f"`{path}`: HTTP and TLS crates belong under src/signalling/http")
+        if module == "bin" and first == LIBRARY and second not in PROGRAMS:
+            report.error(file, position, f"{module} names `{path}`: it may name only {', '.join(sorted(PROGRAMS))}")
         if first == "crate" and second in MODULES and module in MAY_NAME and second not in MAY_NAME[module]:
             allowed = ", ".join(sorted(MAY_NAME[module]))
             report.error(file, position, f"{module} names `{path}`: it may name only {allowed}")
@@ -154,6 +159,8 @@ BREACHES = [
     ("src/peer/mod.rs", SPDX + "use crate::{media::codec, session::Session};", "it may name only"),
     ("src/peer/connection.rs", SPDX + "fn a() { crate::signalling::b() }", "it may name only"),
     ("src/session/mod.rs", SPDX + "use crate::rswebrtcsink;", "it may name only"),
+    ("src/bin/rswebrtc-sdp.rs", SPDX + "use gstwebrtcrs::{peer::Peer, sdp::Remote};", "it may name only"),
+    ("src/bin/rswebrtc-sdp.rs", SPDX + "use gst::prelude::*;", "names GStreamer"),
     ("src/signalling/file.rs", SPDX + "use reqwest::Client;", "HTTP and TLS"),
     ("src/session/actor.rs", SPDX + "fn a() { handle.block_on(b); }", "`block_on`"),
     ("src/media/queue.rs", SPDX + "fn a() { unsafe { b() } }", "`unsafe`"),
