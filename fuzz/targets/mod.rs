@@ -10,8 +10,11 @@ pub mod watch;
 pub mod webrtc_transport;
 pub mod wishes;
 
+/// What a target does with an input.
+pub type Run = fn(&[u8]);
+
 /// All targets by name.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Run)] = &[
     ("sdp_read", sdp_read::run),
     ("message", message::run),
     ("peer_description", peer_description::run),
