@@ -19,10 +19,10 @@ export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$build
 sanitizer=${FUZZ_SANITIZER:-none}
 mapfile -t targets < <([ $# -gt 0 ] && printf '%s\n' "$@" || cargo fuzz list)
 
-# The descriptions of the fixtures, as files of SDP and as the JSON that carries them.
+# The descriptions of the fixtures: as SDP, as the JSON that carries them, and offers with their answers behind them.
 seeds=$build/seeds
 rm -rf "$seeds"
-mkdir -p "$seeds/sdp" "$seeds/message"
+mkdir -p "$seeds/sdp" "$seeds/message" "$seeds/compare"
 python3 - "$seeds" <<'PYTHON'
 import base64, json, pathlib, sys
 seeds = pathlib.Path(sys.argv[1])
@@ -40,13 +40,17 @@ for path in pathlib.Path("tests/fixtures/sdp").rglob("*"):
         (seeds / "sdp" / path.stem).write_bytes(sdp.encode())
         (seeds / "message" / path.stem).write_text(text + "\n", encoding="utf-8")
         (seeds / "message" / f"{path.stem}-64").write_bytes(base64.b64encode(text.encode()))
+for offer in (seeds / "sdp").glob("*-offer"):
+    answer = offer.with_name(offer.name.removesuffix("offer") + "answer")
+    if answer.exists():
+        (seeds / "compare" / offer.name).write_bytes(offer.read_bytes() + answer.read_bytes())
 PYTHON
 
 cargo fuzz build --sanitizer "$sanitizer" --target-dir "$build"
 for target in "${targets[@]}"; do
     mkdir -p "$build/corpus/$target" "fuzz/artifacts/$target"
-    own=$seeds/sdp
-    [ "$target" != message ] || own=$seeds/message
+    own=$seeds/$target
+    [ -d "$own" ] || own=$seeds/sdp
     echo "== $target"
     cargo fuzz run --sanitizer "$sanitizer" --target-dir "$build" "$target" \
         "$build/corpus/$target" "fuzz/corpus/$target" "$own" -- \
