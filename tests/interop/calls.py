@@ -51,7 +51,7 @@ class ForeignCall(gst.ProcessTest):
     """One call; `limit` and all waits are generous, for a machine that does other things too."""
 
     limit = 50
-    wait = 30
+    wait = 25
 
     def setUp(self):
         super().setUp()
@@ -91,8 +91,12 @@ class ForeignCall(gst.ProcessTest):
 
     def outcome(self, ours, peer):
         """The peer's account of the call, once both ends are done; what both said if one of them failed."""
+        gst.wait_until(lambda: peer.done() or ours.child.poll() not in (None, 0), self.wait + 5, "the other end has a result")
+        if not peer.done():
+            peer.cancel()
+            self.expect_exit(ours, 0, 5)
         try:
-            result = peer.result(self.wait + 5)
+            result = peer.result(5)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.said()}") from None
         self.expect_exit(ours, 0, 15)
@@ -124,7 +128,7 @@ class ForeignCall(gst.ProcessTest):
         self.assertTrue(FRAMES - late - last <= got["framesDecoded"] <= FRAMES, what)
         self.assertEqual((numbers["unreadable"], numbers["duplicates"], numbers["backwards"]), (0, 0, 0), what)
         # A browser draws no picture that is overtaken by the next one, and says how many it has decoded.
-        least = 0.7 if name in foreign.BROWSERS else 1
+        least = 0.5 if name in foreign.BROWSERS else 1
         self.assertGreaterEqual(numbers["frames"], least * got["framesDecoded"], what)
         self.assertGreaterEqual(numbers["last"], FRAMES - 1 - last - (1 if least < 1 else 0), what)
         self.assertEqual(got["width"], 320, what)

@@ -91,6 +91,10 @@ class InBrowser:
         if not self.over:
             self.browser.command(do="cancel", call=self.number)
 
+    def done(self):
+        """Whether there is a result."""
+        return self.number in self.browser.answers or self.browser.process.child.poll() is not None
+
     def result(self, seconds):
         answer = self.browser.wait(self.number, seconds)
         self.over = True
@@ -113,6 +117,10 @@ class InProcess:
     def cancel(self):
         """End the process of a call that nobody waits for any more."""
         self.process.kill()
+
+    def done(self):
+        """Whether there is a result."""
+        return self.process.child.poll() is not None
 
     def result(self, seconds):
         self.process.wait(seconds)

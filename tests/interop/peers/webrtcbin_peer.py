@@ -123,6 +123,8 @@ class Peer:
         reply = promise.get_reply()
         # The values live as long as the reply, the reply as long as the promise.
         self.kept += [promise, reply]
+        if reply is not None and reply.has_field("error"):
+            raise RuntimeError(f"{signal}: {reply.get_value('error')}")
         return reply
 
     def _describe(self, kind):
