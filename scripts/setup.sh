@@ -4,15 +4,19 @@
 # and does nothing where nothing is missing (then it needs no network and no root).
 #
 #   scripts/setup.sh            to build the plugin and to run the examples
-#   scripts/setup.sh --tests    also what tests/run.sh needs, with a Python environment in .venv-tests
+#   scripts/setup.sh --tests    also what tests/run.sh needs, with a Python environment in .venv-tests and a package of
+#                               npm's in .node-tests
 #   scripts/setup.sh --check    only say what is missing; exit status 1 if anything is (may be joined with --tests)
 #
-# Knows Debian and its relatives (apt). Elsewhere it names what is needed and checks GStreamer and Rust.
+# Knows Debian and its relatives (apt). Elsewhere it names what is needed and checks GStreamer and Rust. The browsers of
+# the tests are Debian's packages; elsewhere they must be there by other means.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv-tests
 requirements=$root/tests/requirements.txt
+node_tests=$root/.node-tests
+puppeteer=24.43.1
 gstreamer_needed=1.22
 
 tests=no
@@ -22,7 +26,7 @@ for argument in "$@"; do
         --tests) tests=yes ;;
         --check) check_only=yes ;;
         -h | --help)
-            sed -n '3,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '3,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         *)
@@ -49,6 +53,15 @@ python_can_make_venvs() {
     command_exists python3 && python3 -c 'import ensurepip, venv' 2>/dev/null
 }
 
+# Debian 12 has Node.js 18; puppeteer-core wants no less.
+node_is_new_enough() {
+    command_exists node && node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)'
+}
+
+on_debian() {
+    grep -qs '^ID=debian$' /etc/os-release
+}
+
 # package | what tells that it is not needed ("-": only the package itself) | why
 build_packages="
 build-essential|command_exists cc|C compiler and linker: rustc links with it, and the ring crate compiles C and assembly
@@ -69,12 +82,27 @@ ffmpeg|command_exists ffprobe|ffprobe, which looks into films and counts their f
 test_packages="
 meson|command_exists meson|the tests build and install with Meson too
 ninja-build|command_exists ninja|runs what Meson sets up
-python3-venv|python_can_make_venvs|Python environment with aiortc, the other WebRTC peer of the tests
+python3-venv|python_can_make_venvs|Python environment with aiortc, a WebRTC peer of the tests
+gstreamer1.0-nice|-|ICE for webrtcbin, a WebRTC peer of the tests
+python3-gi|-|Python bindings, with which the tests drive webrtcbin
+gir1.2-gstreamer-1.0|-|bindings for GStreamer's core
+gir1.2-gst-plugins-base-1.0|-|bindings for session descriptions
+gir1.2-gst-plugins-bad-1.0|-|bindings for webrtcbin
+gir1.2-nice-0.1|-|bindings for ICE: tells webrtcbin to stay on this machine
+nodejs|node_is_new_enough|runs what drives the browsers
+npm|command_exists npm|fetches puppeteer-core, which drives the browsers
+"
+browser_packages="
+chromium|command_exists chromium|a WebRTC peer of the tests
+firefox-esr|command_exists firefox-esr|a WebRTC peer of the tests
 "
 
 wanted=$build_packages$run_packages
 if [ "$tests" = yes ]; then
     wanted=$wanted$test_packages
+    if on_debian; then
+        wanted=$wanted$browser_packages
+    fi
 fi
 
 install_missing_packages() {
@@ -193,6 +221,28 @@ make_venv() {
     venv_is_complete || fail "pip ran, and $requirements is not met all the same"
 }
 
+puppeteer_is_there() {
+    grep -qs "\"version\": \"$puppeteer\"" "$node_tests/node_modules/puppeteer-core/package.json"
+}
+
+make_node_tests() {
+    ! puppeteer_is_there || return 0
+    say "missing: ${node_tests#"$root"/} with puppeteer-core $puppeteer (for the tests with browsers)"
+    if [ "$check_only" = yes ]; then
+        incomplete=yes
+        return 0
+    fi
+    say "fetching it with npm"
+    mkdir -p "$node_tests"
+    npm install --prefix "$node_tests" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "puppeteer-core@$puppeteer"
+    puppeteer_is_there || fail "npm ran, and puppeteer-core $puppeteer is not there all the same"
+}
+
+check_browsers() {
+    command_exists chromium || say "no chromium: the tests with it fail, or leave it out with RSWEBRTC_WITHOUT=chromium"
+    command_exists firefox-esr || say "no firefox-esr: the tests with it fail, or leave it out with RSWEBRTC_WITHOUT=firefox"
+}
+
 incomplete=no
 problem() {
     echo "setup: $*" >&2
@@ -208,6 +258,8 @@ check_gstreamer
 check_rust
 if [ "$tests" = yes ]; then
     make_venv
+    make_node_tests
+    check_browsers
 fi
 [ "$incomplete" = no ] || fail "not complete, see above"
 say "complete"

@@ -9,7 +9,6 @@ import importlib.metadata
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -148,13 +147,9 @@ def loopback(name, plan, other, seconds=30):
     return InBrowser(name, {"do": "loopback", "plan": plan, "other": other}).result(seconds)
 
 
-def missing(name):
-    """Why this peer cannot be used here, or None."""
-    if name in BROWSERS:
-        program = os.environ.get(f"RSWEBRTC_{name.upper()}") or {"chromium": "chromium", "firefox": "firefox-esr"}[name]
-        lacking = [tool for tool in ("node", program) if not shutil.which(tool)]
-        return f"no {' and no '.join(lacking)}" if lacking else None
-    return None
+def left_out(name):
+    """Whether the user wants no tests with this peer: RSWEBRTC_WITHOUT=chromium,firefox"""
+    return name in os.environ.get("RSWEBRTC_WITHOUT", "").split(",")
 
 
 def version(name):

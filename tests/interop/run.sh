@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MPL-2.0
-# Process and interop tests: gst-launch-1.0 with the built plugin, and aiortc. `run.sh -h` shows the options.
+# Process and interop tests: gst-launch-1.0 with the built plugin, and with aiortc, webrtcbin, Chromium and
+# Firefox. `run.sh -h` shows the options.
 # RSWEBRTC_LONG=1 also runs the long ones.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

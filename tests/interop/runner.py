@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MPL-2.0
 """Runs the tests of this folder: a line for each, `N passed, N failed` at the end.
 
-    runner.py [-k NAME]... [-l] [-f]
+    runner.py [-k NAME]... [-l] [-f] [--write-docs]
 
 -k takes a part of a test's name (module.Class.test) and can be given more than once; -l lists the names; -f stops
-at the first failure.
+at the first failure; --write-docs writes docs/interop.md, if all calls of its tables were run.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import docs_table  # noqa: E402
+
 
 class TooLong(Exception):
     """A test went over its limit."""
@@ -29,6 +31,7 @@ class Result(unittest.TestResult):
     def __init__(self):
         super().__init__()
         self.passed, self.failed, self.left_out = 0, [], 0
+        self.cells = {}
 
     def startTest(self, test):
         super().startTest(test)
@@ -50,6 +53,9 @@ class Result(unittest.TestResult):
             self.left_out += 1
         else:
             self.failed.append(test.id())
+        row = docs_table.key(test)
+        if row:
+            self.cells[row] = (self.outcome, self.detail)
         notes = "; ".join(getattr(test, "notes", []))
         reason = self.detail if self.outcome == "skip" else notes
         print(f"{self.outcome:4} {test.id()} {time.monotonic() - self.begun:.1f} s{'  [' + reason + ']' if reason else ''}", flush=True)
@@ -102,8 +108,10 @@ def main():
     parser.add_argument("-k", action="append", default=[], metavar="NAME", help="only tests whose name holds NAME")
     parser.add_argument("-l", action="store_true", help="list the tests")
     parser.add_argument("-f", action="store_true", help="stop at the first failure")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md from what the tests saw")
     asked = parser.parse_args()
     tests = list(flat(unittest.TestLoader().discover(str(HERE), pattern="test_*.py", top_level_dir=str(HERE))))
+    rows = [row for row in map(docs_table.key, tests) if row]
     if asked.k:
         tests = [test for test in tests if any(part in test.id() for part in asked.k)]
     if asked.l:
@@ -116,6 +124,9 @@ def main():
         print(f"failed: {name}")
     if result.left_out:
         print(f"{result.left_out} left out (the reason stands beside each)")
+    if asked.write_docs:
+        why_not = docs_table.write(result.cells, rows)
+        print(f"docs/interop.md is not written: {why_not}" if why_not else "docs/interop.md is written")
     print(f"{result.passed} passed, {len(result.failed)} failed")
     return 1 if result.failed or not result.passed else 0
 
