@@ -7,7 +7,7 @@
 # Needs cargo-fuzz (`cargo install cargo-fuzz --locked`); a stable compiler will do. Seeds are `fuzz/corpus/TARGET`
 # and the fixtures of the tests; what is found to be new goes to the target directory, what breaks a rule to
 # `fuzz/artifacts/TARGET`: a small one of each kind belongs into `fuzz/regressions`, which `cargo test` then tries.
-# FUZZ_SANITIZER=address finds more in C code, of which there is next to none, and takes twice as long.
+# FUZZ_SANITIZER=address builds with AddressSanitizer, for the C and assembly of ring; everything is built anew.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
