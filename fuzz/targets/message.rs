@@ -70,16 +70,23 @@ fn well_formed(message: &Message, due: DescriptionType) {
     assert_eq!(read, [Read::Message(message.clone())], "{line}");
 }
 
-/// No notice repeats an ICE password (22 characters or more, RFC 8839 section 5.4).
+/// No notice repeats an ICE password.
 fn discreet(notice: &str, data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    for (start, _) in text.match_indices("ice-pwd:") {
-        let rest = text.get(start + 8..).unwrap_or_default();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/'));
-        let password = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        // Where it stands alone too, it looks like any other word.
-        if password.len() >= 22 && text.matches(password).count() == 1 {
-            assert!(!notice.contains(password), "{notice}");
-        }
+    for password in passwords(&String::from_utf8_lossy(data)) {
+        assert!(!notice.contains(&password), "{notice}");
     }
+}
+
+/// ICE passwords in `text` (22 characters or more, RFC 8839 section 5.4) that stand nowhere else in
+/// it, where one looks like any other word.
+pub fn passwords(text: &str) -> Vec<String> {
+    let of_ice = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    // Some characters are passed over by whoever reads.
+    let squeezed: String = text.chars().filter(of_ice).collect();
+    text.match_indices("ice-pwd:")
+        .filter_map(|(start, mark)| text.get(start + mark.len()..))
+        .map(|rest| rest.chars().take_while(of_ice).collect::<String>())
+        .filter(|password| password.len() >= 22)
+        .filter(|password| squeezed.matches(password.as_str()).count() == 1)
+        .collect()
 }
