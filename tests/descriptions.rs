@@ -24,23 +24,7 @@ use targets::{peer_description, rules, wishes};
 
 /// What we are known to make of a description though it is wrong; the expectation says so, too. Out
 /// with the entry once it is right.
-const WRONG: &[(&str, &str)] = &[
-    ("odd/bundle-only-offer", BUNDLE_ONLY),
-    ("real/firefox-two-each-aiortc-offer", BUNDLE_ONLY),
-    ("real/webrtcbin-h265-rejected-chromium-offer", BUNDLE_ONLY),
-    ("real/webrtcbin-h265-rejected-firefox-offer", BUNDLE_ONLY),
-    ("real/webrtcbin-two-each-data-chromium-offer", BUNDLE_ONLY),
-    (
-        "odd/no-rtcp-mux-offer",
-        "an answer may not state rtcp-mux where the offer does not (RFC 5761 section 5.1.1)",
-    ),
-    (
-        "odd/savp-tcp-offer",
-        "an answer repeats the protocol of the offer (RFC 8829 section 5.3.1)",
-    ),
-];
-const BUNDLE_ONLY: &str =
-    "port 0 with a=bundle-only is no rejection in an offer (RFC 9143 section 6)";
+const WRONG: &[(&str, &str)] = &[];
 
 /// One description of the folder.
 struct Fixture {

@@ -313,14 +313,17 @@ impl WebRtcPeer {
         let mut lines = lock(&self.dialogue).lines.clone();
         let known = lines
             .iter()
-            .filter(|line| matches!(line, OwnLine::Stream(_)))
+            .filter(|line| matches!(line, OwnLine::Stream { .. }))
             .count();
         // A refused m-line of audio or video has a place among the streams, too.
         let refused = lines
             .iter()
             .filter(|line| matches!(line, OwnLine::Refused { media, .. } if media == "audio" || media == "video"))
             .count();
-        lines.extend((known + refused..streams).map(OwnLine::Stream));
+        lines.extend((known + refused..streams).map(|index| OwnLine::Stream {
+            index,
+            protocol: description::PROTOCOL.to_owned(),
+        }));
         lines
     }
 
@@ -399,7 +402,10 @@ impl Peer for WebRtcPeer {
     async fn answer(&self, offer: String, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
         let offer = read(&offer)?;
         let lines = description::answer_lines(&offer, &streams);
-        let Some(first) = lines.iter().position(|l| matches!(l, OwnLine::Stream(_))) else {
+        let Some(first) = lines
+            .iter()
+            .position(|l| matches!(l, OwnLine::Stream { .. }))
+        else {
             return Err(PeerError::Description(
                 "it leaves nothing to take part in".to_owned(),
             ));

@@ -29,11 +29,14 @@ pub(super) fn setup(transport: &Transport) -> Setup {
     }
 }
 
+/// What our own offers say (RFC 8829 section 5.1.2).
+pub(super) const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+
 /// One m-line of our description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OwnLine {
-    /// Stream of this index.
-    Stream(usize),
+    /// Stream of this index, with the transport protocol of its first offer.
+    Stream { index: usize, protocol: String },
     /// An m-line of the remote that we take no part in.
     Refused {
         /// `application UDP/DTLS/SCTP`
@@ -72,17 +75,18 @@ pub(super) fn answer_lines(offer: &Remote, streams: &[StreamConfig]) -> Vec<OwnL
                 next - 1
             });
             let taken = stream.filter(|i| streams.get(*i).is_some_and(|s| !s.codecs.is_empty()));
+            let (media, protocol, formats) = offer.first_line(line.index);
             match taken {
-                Some(stream) => OwnLine::Stream(stream),
-                None => {
-                    let (media, protocol, formats) = offer.first_line(line.index);
-                    OwnLine::Refused {
-                        media: media.to_owned(),
-                        protocol: protocol.to_owned(),
-                        formats: formats.to_owned(),
-                        mid: line.mid.clone(),
-                    }
-                }
+                Some(index) => OwnLine::Stream {
+                    index,
+                    protocol: protocol.to_owned(),
+                },
+                None => OwnLine::Refused {
+                    media: media.to_owned(),
+                    protocol: protocol.to_owned(),
+                    formats: formats.to_owned(),
+                    mid: line.mid.clone(),
+                },
             }
         })
         .collect()
@@ -122,7 +126,7 @@ pub(super) fn write(own: &Own<'_>) -> String {
         .lines
         .iter()
         .filter_map(|line| match line {
-            OwnLine::Stream(index) => own.streams.get(*index).map(|s| s.mid.as_str()),
+            OwnLine::Stream { index, .. } => own.streams.get(*index).map(|s| s.mid.as_str()),
             OwnLine::Refused { .. } => None,
         })
         .filter(|mid| !mid.is_empty())
@@ -134,8 +138,8 @@ pub(super) fn write(own: &Own<'_>) -> String {
     let mut first = true;
     for each in own.lines {
         match each {
-            OwnLine::Stream(index) => {
-                media_part(&mut out, own, *index, first);
+            OwnLine::Stream { index, protocol } => {
+                media_part(&mut out, own, *index, protocol, first);
                 first = false;
             }
             OwnLine::Refused {
@@ -185,7 +189,7 @@ fn candidate_lines(out: &mut String, transport: &Transport) {
     }
 }
 
-fn media_part(out: &mut String, own: &Own<'_>, index: usize, candidates: bool) {
+fn media_part(out: &mut String, own: &Own<'_>, index: usize, protocol: &str, candidates: bool) {
     let Some(stream) = own.streams.get(index) else {
         return;
     };
@@ -195,7 +199,7 @@ fn media_part(out: &mut String, own: &Own<'_>, index: usize, candidates: bool) {
         types.extend(codec.rtx_payload_type.map(|t| t.to_string()));
     }
     let (kind, types) = (stream.kind.as_str(), types.join(" "));
-    line(out, &format!("m={kind} 9 UDP/TLS/RTP/SAVPF {types}"));
+    line(out, &format!("m={kind} 9 {protocol} {types}"));
     line(out, "c=IN IP4 0.0.0.0");
     if !stream.mid.is_empty() {
         line(out, &format!("a=mid:{}", stream.mid));

@@ -18,7 +18,12 @@ use crate::sdp::{Remote, Transport};
 
 /// Our offer of `streams`, which goes out if webrtc has the transport `own`.
 pub fn offer(streams: &[StreamConfig], own: &Transport) -> String {
-    let lines: Vec<OwnLine> = (0..streams.len()).map(OwnLine::Stream).collect();
+    let lines: Vec<OwnLine> = (0..streams.len())
+        .map(|index| OwnLine::Stream {
+            index,
+            protocol: description::PROTOCOL.to_owned(),
+        })
+        .collect();
     write(&lines, streams, own, "actpass", true)
 }
 
@@ -27,7 +32,7 @@ pub fn answer(offer: &Remote, streams: &[StreamConfig], own: &Transport) -> Stri
     let lines = description::answer_lines(offer, streams);
     let first = lines
         .iter()
-        .position(|line| matches!(line, OwnLine::Stream(_)))
+        .position(|line| matches!(line, OwnLine::Stream { .. }))
         .unwrap_or_default();
     let setup = match description::setup(&offer.transport(first)) {
         Setup::Active => "passive",

@@ -140,7 +140,9 @@ fn payloads(media: &Media) -> Vec<Payload> {
     payload_types
         .into_iter()
         .map(|pt| {
-            let map = maps.remove(&pt).or_else(|| static_map(pt));
+            // All that we know are of audio.
+            let known = || static_map(pt).filter(|_| media.media == "audio");
+            let map = maps.remove(&pt).or_else(known);
             Payload {
                 payload_type: pt,
                 name: map.as_ref().map(|m| m.name.to_owned()),

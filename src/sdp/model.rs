@@ -90,7 +90,8 @@ pub struct MediaLine {
     pub port: u16,
     /// Transport protocol: `UDP/TLS/RTP/SAVPF`.
     pub protocol: String,
-    /// Port 0: the m-line is off, or (with `bundle_only`) lives in its BUNDLE group alone.
+    /// Port 0: the m-line is off. One that is `bundle_only` has port 0 too, and lives in its BUNDLE
+    /// group.
     pub rejected: bool,
     /// `a=bundle-only` (RFC 9143 section 6).
     pub bundle_only: bool,

@@ -280,7 +280,7 @@ fn media_line(index: usize, media: &Media, session: &Inherited) -> MediaLine {
             .to_owned(),
         port: media.port,
         protocol: media.proto.clone(),
-        rejected: media.port == 0,
+        rejected: media.port == 0 && !flag(attributes, "bundle-only"),
         bundle_only: flag(attributes, "bundle-only"),
         direction: direction(attributes)
             .or(session.direction)

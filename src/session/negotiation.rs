@@ -112,6 +112,21 @@ fn with_our_feedback(codec: &Codec) -> Codec {
     codec
 }
 
+const APART: &str = "the remote wants a transport of its own for each m-line, and there is one: \
+                     have it bundle them (BUNDLE)";
+
+/// Takes the feedback out that needs an extension which is not in use.
+fn without_useless_feedback(codecs: &mut [Codec], extensions: &[(u8, HeaderExtension)]) {
+    let numbered = extensions
+        .iter()
+        .any(|(_, e)| *e == HeaderExtension::TransportWideCc);
+    if !numbered {
+        for codec in codecs {
+            codec.feedback.retain(|f| f != "transport-cc");
+        }
+    }
+}
+
 /// Whether m-line `index` of `remote` shares the transport of the first one that is in use: there
 /// is one transport.
 fn shares_transport(remote: &Remote, first: &mut Option<usize>, index: usize) -> bool {

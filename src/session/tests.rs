@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 fn answer() -> String {
     "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n\
      a=fingerprint:sha-256 00\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n\
-     a=recvonly\r\na=rtpmap:96 VP8/90000\r\n"
+     a=recvonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\n"
         .to_owned()
 }
 

@@ -239,7 +239,7 @@ fn media(line: &MediaLine) -> Media {
         mid: line.mid.clone(),
         protocol: line.protocol.clone(),
         port: line.port,
-        rejected: line.rejected && !line.bundle_only,
+        rejected: line.rejected,
         bundle_only: line.bundle_only,
         direction: line.direction,
         msid: line.msid.clone(),

@@ -45,7 +45,7 @@ pub fn inspect(remote: &Remote, kind: Option<Kind>) -> Vec<Finding> {
     streams::across(remote, &mut findings);
     let bundled = remote
         .audio_video()
-        .filter(|(line, _)| !is_off(line) && is_bundled(remote, line))
+        .filter(|(line, _)| !line.rejected && is_bundled(remote, line))
         .count();
     for line in &remote.media {
         findings.m_line = Some(line.index);
@@ -77,7 +77,7 @@ pub(super) fn is_bundled(remote: &Remote, line: &MediaLine) -> bool {
 
 /// Off for good, as opposed to bundle-only.
 pub(super) fn is_off(line: &MediaLine) -> bool {
-    line.rejected && !line.bundle_only
+    line.rejected
 }
 
 const NO_MEDIA: Rule = Rule("no-media", "RFC 3264 section 5");
@@ -154,7 +154,7 @@ const PORT_0: Rule = Rule("port-0", "RFC 3264 section 6");
 
 fn media(remote: &Remote, line: &MediaLine, findings: &mut Findings) {
     if line.mid.is_empty() {
-        if !remote.bundle.is_empty() && !is_off(line) {
+        if !remote.bundle.is_empty() && !line.rejected {
             findings.wrong(
                 BUNDLE_WITHOUT_MID,
                 "no a=mid: it cannot be in the BUNDLE group that the session has",
@@ -166,10 +166,10 @@ fn media(remote: &Remote, line: &MediaLine, findings: &mut Findings) {
             );
         }
     }
-    if is_off(line) {
+    if line.rejected {
         findings.note(PORT_0, "port 0: this m-line is rejected, or was stopped");
     }
-    if line.bundle_only && line.rejected && is_bundled(remote, line) {
+    if line.bundle_only && line.port == 0 && is_bundled(remote, line) {
         findings.note(
             BUNDLE_ONLY,
             "port 0 with a=bundle-only: no rejection, it has the transport of its BUNDLE group",

@@ -6,9 +6,12 @@ use crate::peer::{Direction, StreamConfig};
 use crate::sdp::{MediaLine, Remote};
 
 use super::{
-    AgreedStream, Agreement, CallError, Receiving, Sending, Wish, extensions, no_common_codec,
-    shares_transport, with_our_feedback,
+    APART, AgreedStream, Agreement, CallError, Receiving, Sending, Wish, extensions,
+    no_common_codec, with_our_feedback, without_useless_feedback,
 };
+
+const NO_MUX: &str = "it wants RTCP on a port of its own, and this side has one port for RTP and \
+                      RTCP: have the remote multiplex them (a=rtcp-mux, RFC 5761)";
 
 /// Works out our answer to `offer`; `former` is what held before.
 ///
@@ -26,10 +29,17 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         Wish::Receive(_) => Vec::new(),
     };
     let mut first = None;
-    let mut apart = false;
+    let mut obstacle = None;
     for (stream, (line, kind)) in offer.audio_video().enumerate() {
-        let on_ours = !line.rejected && shares_transport(offer, &mut first, line.index);
-        apart |= !line.rejected && !on_ours;
+        // A mid that is there twice names the first (RFC 5888 section 4).
+        let twice = !line.mid.is_empty() && plan.streams.iter().any(|s| s.mid == line.mid);
+        let on_ours = !line.rejected
+            && !twice
+            && line.rtcp_mux
+            && first.is_none_or(|first| offer.bundled(first, line.index));
+        if !line.rejected && !twice && !on_ours {
+            obstacle = Some(if line.rtcp_mux { APART } else { NO_MUX });
+        }
         let chosen = match wish {
             _ if !on_ours => None,
             Wish::Send(_) => {
@@ -44,8 +54,11 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             Wish::Send(streams) => streams.get(local),
             Wish::Receive(_) => None,
         };
-        let config = config(offer, line, kind, on_ours, &chosen, wish, sending);
-        if let Some((local, codec)) = chosen {
+        let mut config = config(offer, line, kind, on_ours, &chosen, wish, sending);
+        without_useless_feedback(&mut config.codecs, &config.extensions);
+        if let Some((local, mut codec)) = chosen {
+            first.get_or_insert(line.index);
+            without_useless_feedback(std::slice::from_mut(&mut codec), &config.extensions);
             plan.agreed.push(AgreedStream {
                 stream,
                 local,
@@ -66,17 +79,35 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         }
         plan.streams.push(config);
     }
-    if plan.agreed.is_empty() && former.agreed.is_empty() {
-        return Err(no_common_codec(wish, offer));
+    // What has nothing to do before the first one in use has no transport either.
+    for ((line, _), config) in offer.audio_video().zip(&mut plan.streams) {
+        if first.is_some_and(|first| !offer.bundled(first, line.index)) {
+            config.codecs.clear();
+        }
     }
-    let reason = if apart {
-        "the remote wants a transport of its own for each m-line: have it bundle them (BUNDLE)"
-    } else {
-        "the remote's offer has no m-line left that takes"
+    if plan.agreed.is_empty() && former.agreed.is_empty() {
+        return Err(match obstacle {
+            Some(obstacle) => CallError::BadDescription {
+                kind: "offer",
+                reason: obstacle.to_owned(),
+            },
+            None => no_common_codec(wish, offer),
+        });
+    }
+    let reason = |codec: &Codec| {
+        let fits = |line: &MediaLine| line.codecs.iter().any(|c| codec.send_fit(c).is_some());
+        let on_a_line_apart = offer
+            .media
+            .iter()
+            .any(|l| !l.rejected && l.direction.receives && fits(l));
+        match obstacle.filter(|_| on_a_line_apart) {
+            Some(obstacle) => obstacle.to_owned(),
+            None => format!("the remote's offer has no m-line left that takes {codec}"),
+        }
     };
     plan.left_out = unused
         .into_iter()
-        .map(|(local, sending)| (local, format!("{reason} {}", sending.codec)))
+        .map(|(local, sending)| (local, reason(&sending.codec)))
         .collect();
     Ok(plan)
 }

@@ -6,8 +6,8 @@ use crate::peer::{Direction, StreamConfig};
 use crate::sdp::{MediaLine, Remote};
 
 use super::{
-    AgreedStream, Agreement, CallError, Wish, extensions, no_common_codec, shares_transport,
-    with_our_feedback,
+    APART, AgreedStream, Agreement, CallError, Wish, extensions, no_common_codec, shares_transport,
+    with_our_feedback, without_useless_feedback,
 };
 
 /// What the answer made of our `offered` m-lines.
@@ -45,10 +45,12 @@ pub fn read_answer(
         let on_ours = !line.rejected && shares_transport(answer, &mut first, line.index);
         let mut config = offered_line.clone();
         match taken(line, offered_line).filter(|_| on_ours) {
-            Some(codec) => {
+            Some(mut codec) => {
                 let theirs = answer.header_extensions(line.index);
                 config.extensions = extensions::agreed(&offered_line.extensions, &theirs);
+                without_useless_feedback(std::slice::from_mut(&mut codec), &config.extensions);
                 config.codecs = usable(offered_line, line, &codec);
+                without_useless_feedback(&mut config.codecs, &config.extensions);
                 result.agreed.push(AgreedStream {
                     stream,
                     local: local.unwrap_or(stream),
@@ -73,7 +75,8 @@ pub fn read_answer(
         }
         result.streams.push(config);
     }
-    if result.agreed.is_empty() && offered.agreed.is_empty() {
+    let asked = |stream: &StreamConfig| stream.direction != Direction::Inactive;
+    if result.agreed.is_empty() && offered.agreed.is_empty() && offered.streams.iter().any(asked) {
         return Err(no_common_codec(wish, answer));
     }
     Ok(result)
@@ -114,13 +117,19 @@ fn taken(line: &MediaLine, offered: &StreamConfig) -> Option<Codec> {
 /// A remote sends with the payload types of the offer, whatever its answer says that it would
 /// receive (RFC 3264 section 6.1).
 fn as_offered(offered: &StreamConfig, mut codec: Codec) -> Codec {
-    let known = |pt: u8| offered.codecs.iter().any(|o| o.payload_type == pt);
-    if !known(codec.payload_type)
-        && let Some(ours) = offered.codecs.iter().find(|o| o.same_encoding(&codec))
-    {
-        codec.payload_type = ours.payload_type;
-        codec.rtx_payload_type = ours.rtx_payload_type;
-    }
+    let same = |o: &&Codec| o.send_fit(&codec) == Some(0);
+    let ours = offered.codecs.iter().filter(same);
+    // The same number says the same thing; else the first that is the same but for its number.
+    let Some(ours) = ours
+        .clone()
+        .find(|o| o.payload_type == codec.payload_type)
+        .or_else(|| ours.clone().next())
+        .or_else(|| offered.codecs.iter().find(|o| o.same_encoding(&codec)))
+    else {
+        return codec;
+    };
+    codec.payload_type = ours.payload_type;
+    codec.rtx_payload_type = ours.rtx_payload_type;
     codec
 }
 
@@ -159,8 +168,7 @@ fn why_not(line: &MediaLine, on_ours: bool, offered: &StreamConfig) -> String {
     if line.rejected {
         format!("the remote's answer rejects the m-line of {what} (port 0)")
     } else if !on_ours {
-        "the remote wants a transport of its own for each m-line: have it bundle them (BUNDLE)"
-            .to_owned()
+        APART.to_owned()
     } else if !line.direction.receives {
         format!("the remote's answer does not receive {what}")
     } else {

@@ -7,7 +7,7 @@ const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUN
 
 fn video(mid: &str, direction: &str) -> String {
     format!(
-        "m=video 9 UDP/TLS/RTP/SAVPF 97 98 99 100\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\n\
+        "m=video 9 UDP/TLS/RTP/SAVPF 97 98 99 100\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\na=rtcp-mux\r\n\
          a=rtpmap:97 VP8/90000\r\na=rtcp-fb:97 nack\r\na=rtcp-fb:97 goog-remb\r\na=rtpmap:98 rtx/90000\r\n\
          a=fmtp:98 apt=97\r\na=rtpmap:99 H264/90000\r\n\
          a=fmtp:99 packetization-mode=1;profile-level-id=42e01f\r\na=rtpmap:100 H264/90000\r\n\
@@ -17,7 +17,7 @@ fn video(mid: &str, direction: &str) -> String {
 
 fn audio(mid: &str, direction: &str) -> String {
     format!(
-        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\n\
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\na=rtcp-mux\r\n\
          a=rtpmap:111 opus/48000/2\r\n"
     )
 }

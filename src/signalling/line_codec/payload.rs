@@ -217,10 +217,15 @@ pub(super) fn decode_base64(text: &str) -> Option<String> {
 /// Names a line that is not ours; quotes it only where it can hold no secret.
 pub(super) fn describe_foreign(line: &str) -> String {
     const QUOTED: usize = 40;
+    const PASSWORD: usize = 22;
     let secretive = is_sdp_line(line)
         || ["ice-", "sdp", "candidate", "a="].iter().any(|mark| line.contains(mark))
-        // One long word: a token or a piece of base64.
-        || line.split_whitespace().any(|word| word.len() > QUOTED);
+        // One long word: a token, a piece of base64, or an ICE password, which has 22 characters or
+        // more (RFC 8839 section 5.4), at the end of a line that a paste has cut.
+        || line.split_whitespace().any(|word| {
+            let secret = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+            word.len() > QUOTED || (word.len() >= PASSWORD && word.chars().all(secret))
+        });
     if secretive {
         return format!("a line of {} bytes was passed over", line.len());
     }
