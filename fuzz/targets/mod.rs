@@ -2,6 +2,8 @@
 //! What the fuzz targets do with an input, shared with `tests/corpus.rs` and `tests/generated.rs`:
 //! each `run` panics when a rule is broken.
 
+pub mod compare;
+pub mod explain;
 pub mod message;
 pub mod peer_description;
 pub mod rules;
@@ -19,4 +21,6 @@ pub const ALL: &[(&str, Run)] = &[
     ("message", message::run),
     ("peer_description", peer_description::run),
     ("webrtc_transport", webrtc_transport::run),
+    ("explain", explain::run),
+    ("compare", compare::run),
 ];
