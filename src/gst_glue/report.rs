@@ -8,7 +8,10 @@ use std::io::Write;
 use gst::prelude::*;
 
 use crate::logging::SIGNALLING as CAT;
+use crate::media::codec::Codec;
 use crate::peer::{Direction, StreamStats, TransportInfo};
+use crate::sdp::extensions;
+use crate::sdp::profiles::Profile;
 use crate::session::event::EndCause;
 use crate::session::negotiation::AgreedStream;
 
@@ -194,8 +197,10 @@ fn negotiated(
             .field("payload-type", u32::from(codec.payload_type))
             .field("ssrc", ssrc)
             .field("feedback", codec.feedback.join(", "));
-        if let Some(profile) = codec.profile() {
-            builder = builder.field("profile", profile);
+        if let Some(profile) = Profile::of(&codec.name, &codec.fmtp) {
+            builder = builder
+                .field("profile", profile.name)
+                .field_if_some("level", profile.level);
         }
         if let Some(rtx) = codec.rtx_payload_type {
             builder = builder
@@ -242,9 +247,10 @@ fn report(
         let (ssrc, rtx_ssrc) = ssrcs(stream, stats);
         let name = pad_of(stream, pads).map(|pad| pad.name.as_str());
         text += &format!(
-            "  {}: {} {codec}, mid {}, payload type {}",
+            "  {}: {} {}, mid {}, payload type {}",
             name.unwrap_or(codec.kind.as_str()),
             direction(stream),
+            encoding(codec),
             stream.mid,
             codec.payload_type,
         );
@@ -262,7 +268,7 @@ fn report(
         }
         if !stream.extensions.is_empty() {
             let names = stream.extensions.iter();
-            let names: Vec<_> = names.map(|(_, extension)| extension.short_name()).collect();
+            let names: Vec<_> = names.map(|(_, e)| extensions::name(e.uri())).collect();
             text += &format!(", extensions {}", names.join(" / "));
         }
         if let Some(caps) = pad_of(stream, pads).and_then(|pad| pad.caps.as_ref()) {
@@ -287,6 +293,14 @@ fn report(
         known(&transport.srtp_profile),
     );
     text
+}
+
+/// `H264 constrained-baseline 3.1`, as `rswebrtc-sdp` says it.
+fn encoding(codec: &Codec) -> String {
+    match Profile::of(&codec.name, &codec.fmtp) {
+        Some(profile) => format!("{} {profile}", codec.name),
+        None => codec.name.clone(),
+    }
 }
 
 /// `1920x1080 at 30/1 frames/s`, or what there is.
