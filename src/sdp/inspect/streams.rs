@@ -128,7 +128,7 @@ fn sources(remote: &Remote, line: &MediaLine, bundled: usize, findings: &mut Fin
         findings.unusual(
             PLAN_B,
             format!(
-                "several streams in one m-line (Plan B): {} tracks, {pairs} FID groups; peers of today take the first",
+                "several streams in one m-line (Plan B; tracks: {}, FID groups: {pairs}): peers of today take the first",
                 tracks.len()
             ),
         );
@@ -140,9 +140,9 @@ fn sources(remote: &Remote, line: &MediaLine, bundled: usize, findings: &mut Fin
         findings.unusual(
             SOURCES_UNSENT,
             format!(
-                "it names {} SSRCs, and is {}: the writer sends nothing here",
-                line.sources.len(),
-                line.direction.as_str()
+                "it is {}, and names SSRCs ({}): the writer sends nothing here",
+                line.direction.as_str(),
+                line.sources.len()
             ),
         );
     }
@@ -190,7 +190,7 @@ fn groups(line: &MediaLine, findings: &mut Findings) {
             findings.wrong(
                 FID,
                 format!(
-                    "an FID group has {} SSRCs: it is a stream and its retransmissions",
+                    "an FID group of {}: it must be a stream and its retransmissions",
                     ssrcs.len()
                 ),
             );

@@ -208,7 +208,7 @@ fn rtcp(remote: &Remote, line: &MediaLine, findings: &mut Findings) {
     if second > 0 && line.rtcp_mux {
         findings.note(
             COMPONENT_2,
-            format!("{second} candidates of component 2 (RTCP), which a=rtcp-mux makes needless"),
+            format!("candidates of component 2 (RTCP), which a=rtcp-mux makes needless: {second}"),
         );
     }
 }
@@ -238,7 +238,10 @@ fn candidates(remote: &Remote, line: &MediaLine, findings: &mut Findings) {
     if hidden > 0 {
         findings.note(
             MDNS,
-            format!("{hidden} candidates are mDNS names (.local), known in their own network only"),
+            format!(
+                "mDNS names (.local) hide {hidden} of {} addresses: they are known in their own network only",
+                candidates.len()
+            ),
         );
     }
     let is_loopback = |c: &Candidate| {
