@@ -21,7 +21,7 @@ import sys
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["version", "build", "cbuild", "test"])
+    parser.add_argument("action", choices=["version", "build", "reader", "cbuild", "test"])
     parser.add_argument("--cargo", default="cargo")
     parser.add_argument("--manifest", type=pathlib.Path, required=True)
     parser.add_argument("--target-dir", type=pathlib.Path)
@@ -62,7 +62,7 @@ def run(asked, *command):
 def deliver(asked, folder):
     """Copies what was built to the outputs, and writes the dependency file."""
     for output in asked.outputs:
-        shutil.copyfile(folder / output.name, output)
+        shutil.copy(folder / output.name, output)
     names = []
     rustc = folder / asked.outputs[0].with_suffix(".d").name
     if rustc.exists():
@@ -84,6 +84,9 @@ def main():
         print(version(asked.manifest))
     elif asked.action == "build":
         target = run(asked, "build", "--lib", *profile)
+        deliver(asked, target / ("release" if profile else "debug"))
+    elif asked.action == "reader":
+        target = run(asked, "build", "--bins", *profile)
         deliver(asked, target / ("release" if profile else "debug"))
     elif asked.action == "cbuild":
         places = ["--prefix", asked.prefix, "--libdir", asked.libdir]

@@ -40,7 +40,7 @@ cargo-test|900|cargo-test-build|fill_registry && G_DEBUG=fatal_warnings cargo te
 build|900||cargo build --locked --release
 check-docs|60|build|scripts/check-docs.py '$RSWEBRTC_PLUGIN_DIR/libgstwebrtcrs.so'
 examples|600|build|tests/examples.py
-interop|1200|build|tests/interop/run.sh
+interop|1800|build|tests/interop/run.sh
 meson|900|build|build_with_meson
 "
 
@@ -83,10 +83,12 @@ build_with_meson() {
 
 # What Meson installed is found by GStreamer and by pkg-config.
 check_installed() {
-    local library pc
+    local library pc reader
     library=$(find "$1" -name libgstwebrtcrs.so)
     pc=$(find "$1" -name gstwebrtcrs.pc)
-    [ -n "$library" ] && [ -n "$pc" ] || { echo "not installed: $1"; return 1; }
+    reader=$(find "$1" -name rswebrtc-sdp -perm -u+x)
+    [ -n "$library" ] && [ -n "$pc" ] && [ -n "$reader" ] || { echo "not installed: $1"; return 1; }
+    "$reader" explain "$root/tests/fixtures/sdp/seed-chrome-offer.sdp" >/dev/null || return 1
     GST_REGISTRY=$1/registry.bin GST_PLUGIN_PATH=$(dirname "$library") gst-inspect-1.0 rswebrtcsink | grep -q "Filename *$library" &&
         PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --print-errors --exists gstwebrtcrs
 }
