@@ -18,7 +18,8 @@ ENCODERS = {
     "VP9": "vp9enc deadline=1 cpu-used=8 threads=2 keyframe-max-dist=30",
     "H264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 ! video/x-h264,profile=constrained-baseline",
     "H265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=30",
-    "AV1": "av1enc usage-profile=realtime cpu-used=8 keyframe-max-dist=30",
+    # Faster ones smear the cells of some pictures, without any network.
+    "AV1": "av1enc usage-profile=realtime cpu-used=6 keyframe-max-dist=30",
     "OPUS": "opusenc",
     "PCMU": "mulawenc",
     "PCMA": "alawenc",
@@ -26,12 +27,14 @@ ENCODERS = {
 }
 RATES = {"OPUS": 48000, "PCMU": 8000, "PCMA": 8000, "G722": 16000}
 # As FFmpeg, which reads the recordings, calls them.
-RECORDED = {"H265": "hevc", "PCMU": "pcm_mulaw", "PCMA": "pcm_alaw", "G722": "adpcm_g722"}
+RECORDED = {"H265": "hevc", "PCMU": "pcm_mulaw", "PCMA": "pcm_alaw"}
 
 # Pictures that a peer may miss: at its start (aiortc's decoder starts late) and at the end (its jitter buffer keeps the
 # last one until the next comes; Firefox as offerer is ready later than it says). Of sound: packets of 20 ms.
 LOST_PICTURES = {"aiortc": (3, 1), "firefox": (5, 0)}
 LOST_SOUNDS = 6
+# Pictures that are there, but whose number a peer's hasty encoder has smeared (aiortc's VP8: always the same two).
+SMEARED = 3
 
 
 def kind_of(codec):
@@ -109,8 +112,8 @@ class ForeignCall(gst.ProcessTest):
         if "codec" in report:
             self.assertEqual((report["codec"] or "").lower(), f"{kind_of(codec)}/{codec}".lower(), self.said())
 
-    def check_received(self, name, codec, line):
-        """A peer received what we sent: FRAMES pictures or SECONDS of a tone."""
+    def check_received(self, name, codec, line, frames=FRAMES):
+        """A peer received what was sent: `frames` pictures or SECONDS of a tone."""
         got = line.get("received")
         self.assertTrue(got, f"{name} received nothing\n{line}\n{self.said()}")
         self.check_codec(got, codec)
@@ -123,8 +126,8 @@ class ForeignCall(gst.ProcessTest):
             return
         late, last = LOST_PICTURES.get(name, (0, 0))
         numbers = self.tally(got["numbers"])
-        self.note(f"{got['framesDecoded']} of {FRAMES} pictures, {numbers['frames']} looked at")
-        self.assertTrue(FRAMES - late - last <= got["framesDecoded"] <= FRAMES, what)
+        self.note(f"{got['framesDecoded']} of {frames} pictures, {numbers['frames']} looked at")
+        self.assertTrue(frames - late - last <= got["framesDecoded"] <= frames, what)
         self.assertEqual((numbers["unreadable"], numbers["duplicates"], numbers["backwards"]), (0, 0, 0), what)
         # A browser draws no picture that is overtaken by the next one, and says how many it has decoded.
         least = 0.5 if name in foreign.BROWSERS else 1
@@ -163,6 +166,7 @@ class ForeignCall(gst.ProcessTest):
         what = f"{numbers}\n{sent}\n{self.said()}"
         self.note(f"{numbers['frames']} of {sent['framesSent']} pictures")
         self.assertGreaterEqual(sent["framesSent"], 0.9 * FRAMES, what)
-        self.assertEqual((numbers["unreadable"], numbers["backwards"]), (0, 0), what)
+        self.assertEqual(numbers["backwards"], 0, what)
+        self.assertLessEqual(numbers["unreadable"], SMEARED, what)
         self.assertEqual(numbers["frames"], sent["framesSent"], what)
         self.assertEqual(numbers["last"], FRAMES - 1, what)

@@ -109,6 +109,7 @@ class Peer {
     this.states = [];
     this.sources = new Map();
     this.watchers = new Map();
+    this.preferred = new Map();
     this.connection.onconnectionstatechange = () => this.states.push(this.connection.connectionState);
     this.connection.ontrack = ({ transceiver, track }) => this.watchers.set(transceiver, new Watcher(track));
   }
@@ -127,6 +128,7 @@ class Peer {
       // Whole access units first: RFC 6184's packetization-mode 1.
       .sort((a, b) => /packetization-mode=1/.test(b.sdpFmtpLine) - /packetization-mode=1/.test(a.sdpFmtpLine)));
     if (!wanted.length) throw new Error(`no ${codecs} in this browser`);
+    this.preferred.set(transceiver, wanted);
     transceiver.setCodecPreferences([...wanted, ...known.filter((one) => name(one) === 'rtx')]);
   }
 
@@ -183,8 +185,26 @@ class Peer {
     return until(() => (this.states.includes('connected') ? 'yes' : this.states.includes('failed') && 'no')).then((word) => word === 'yes');
   }
 
+  /** Chromium as answerer sends the first codec that it shares with the offer, whatever it prefers; this decides. */
+  async insist() {
+    if (this.plan.role !== 'answer' || navigator.userAgent.includes('Firefox')) return;
+    for (const [transceiver, wanted] of this.preferred) {
+      if (!this.sources.has(transceiver) || transceiver.receiver.track.kind !== 'video') continue;
+      const agreed = transceiver.sender.getParameters().codecs.filter((one) => one.mimeType === wanted[0].mimeType);
+      for (const codec of [...agreed, ...wanted]) if (await Peer.choose(transceiver.sender, codec)) break;
+    }
+  }
+
+  /** Whether Chromium takes the codec for all encodings; of H264 it takes only profiles and levels that it lists itself. */
+  static async choose(sender, codec) {
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) encoding.codec = codec;
+    return sender.setParameters(parameters).then(() => true, () => false);
+  }
+
   /** Sends all that the plan says; resolves when the last of it is out. */
   async send() {
+    await this.insist();
     await Promise.all([...this.sources.values()].map((source) => source.run()));
     await this.steady('outbound-rtp', 'packetsSent', 'video', 300);
   }
