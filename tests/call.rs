@@ -100,6 +100,12 @@ fn rtp_of_a_payloader_elsewhere_is_sent_as_it_is() {
         h264(FRAMES)
     );
     every_frame_arrives(&h264, "h264parse", "", "");
+    // As a user writes them for udpsrc: the profile stands in the stream alone.
+    let bare = format!(
+        "{h264} ! capssetter replace=true join=false \
+         caps=\"application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload=96\""
+    );
+    every_frame_arrives(&bare, "h264parse", "", "");
 }
 
 #[test]

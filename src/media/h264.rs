@@ -78,9 +78,46 @@ impl Profile {
     }
 }
 
+/// The `profile-level-id` of a sequence parameter set in an RTP payload, alone or aggregated
+/// (RFC 6184 sections 5.6 and 5.7.1).
+pub fn profile_level_id(payload: &[u8]) -> Option<String> {
+    const SPS: u8 = 7;
+    const STAP_A: u8 = 24;
+    let of_sps = |nal: &[u8]| {
+        let (&header, rest) = nal.split_first()?;
+        let [profile, constraints, level] = *rest.first_chunk::<3>()?;
+        (header & 0x1f == SPS).then(|| format!("{profile:02x}{constraints:02x}{level:02x}"))
+    };
+    if payload.first()? & 0x1f != STAP_A {
+        return of_sps(payload);
+    }
+    let mut rest = payload.get(1..)?;
+    while let [high, low, nals @ ..] = rest {
+        let size = usize::from(u16::from_be_bytes([*high, *low]));
+        let found = of_sps(nals.get(..size)?);
+        if found.is_some() {
+            return found;
+        }
+        rest = nals.get(size..)?;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_found_in_parameter_sets_on_the_way() {
+        let sps = [0x67, 0x42, 0xc0, 0x1e, 0xff];
+        assert_eq!(profile_level_id(&sps).as_deref(), Some("42c01e"));
+        let aggregated = [&[0x78, 0, 1, 0x09, 0, 5], &sps[..]].concat();
+        assert_eq!(profile_level_id(&aggregated).as_deref(), Some("42c01e"));
+        for cut in 0..aggregated.len() {
+            assert_eq!(profile_level_id(&aggregated[..cut]), None);
+        }
+        assert_eq!(profile_level_id(&[0x65, 1, 2, 3]), None);
+    }
 
     #[test]
     fn profiles_are_read_by_pattern_not_by_equality() {

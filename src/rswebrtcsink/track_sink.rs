@@ -15,11 +15,13 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
+use gst_rtp::rtp_buffer::RTPBuffer;
 
 use crate::gst_glue::caps::codec_of_rtp_caps;
 use crate::gst_glue::rtp;
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
+use crate::media::h264;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::keyframe;
 use crate::media::orientation::Orientation;
@@ -184,49 +186,7 @@ mod imp {
 
     impl BaseSinkImpl for TrackSink {
         fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-            let encoded = self.lock().as_ref().and_then(|t| t.encoded_caps.clone());
-            let Some(codec) = codec_of_rtp_caps(caps, encoded.as_deref()) else {
-                gst::debug!(CAT, imp = self, "these caps do not tell all yet: {caps}");
-                return Ok(());
-            };
-            let clock_rate = caps
-                .structure(0)
-                .and_then(|s| s.get::<i32>("clock-rate").ok())
-                .and_then(|rate| u32::try_from(rate).ok())
-                .unwrap_or(codec.clock_rate);
-            let extmap = rtp::extension_map(caps);
-            let mut brought: Vec<_> = extmap.iter().map(|(_, extension)| *extension).collect();
-            // Ours to write: they say something of this call, not of the stream.
-            brought.retain(|e| {
-                !matches!(
-                    e,
-                    HeaderExtension::Mid
-                        | HeaderExtension::TransportWideCc
-                        | HeaderExtension::AbsSendTime
-                )
-            });
-            let (call, local) = {
-                let mut guard = self.lock();
-                let Some(track) = guard.as_mut() else {
-                    return Err(gst::loggable_error!(CAT, "no call"));
-                };
-                track.audio = codec.kind == MediaKind::Audio;
-                track.extension_map = extmap
-                    .into_iter()
-                    .filter(|(_, extension)| brought.contains(extension))
-                    .collect();
-                track.encoding_name.clone_from(&codec.name);
-                track.clock_rate = clock_rate;
-                (track.call.clone(), track.local)
-            };
-            call.set_codec(local, codec, brought).map_err(|text| {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    ("{text}; start a new call to change it")
-                );
-                gst::loggable_error!(CAT, "{text}")
-            })
+            self.describe(caps)
         }
 
         fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -296,7 +256,7 @@ mod imp {
                 }
                 _ => return gst::PadProbeReturn::Ok,
             };
-            if !self.is_described() {
+            if !self.is_described() && !self.describe_by(info) {
                 gst::debug!(CAT, imp = self, "dropped: no parameter sets came before it");
                 info.data = None;
                 return gst::PadProbeReturn::Handled;
@@ -365,6 +325,78 @@ mod imp {
                     return;
                 }
             }
+        }
+
+        fn describe(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
+            let encoded = self.lock().as_ref().and_then(|t| t.encoded_caps.clone());
+            let Some(codec) = codec_of_rtp_caps(caps, encoded.as_deref()) else {
+                gst::debug!(CAT, imp = self, "these caps do not tell all yet: {caps}");
+                return Ok(());
+            };
+            let clock_rate = caps
+                .structure(0)
+                .and_then(|s| s.get::<i32>("clock-rate").ok())
+                .and_then(|rate| u32::try_from(rate).ok())
+                .unwrap_or(codec.clock_rate);
+            let extmap = rtp::extension_map(caps);
+            let mut brought: Vec<_> = extmap.iter().map(|(_, extension)| *extension).collect();
+            // Ours to write: they say something of this call, not of the stream.
+            brought.retain(|e| {
+                !matches!(
+                    e,
+                    HeaderExtension::Mid
+                        | HeaderExtension::TransportWideCc
+                        | HeaderExtension::AbsSendTime
+                )
+            });
+            let (call, local) = {
+                let mut guard = self.lock();
+                let Some(track) = guard.as_mut() else {
+                    return Err(gst::loggable_error!(CAT, "no call"));
+                };
+                track.audio = codec.kind == MediaKind::Audio;
+                track.extension_map = extmap
+                    .into_iter()
+                    .filter(|(_, extension)| brought.contains(extension))
+                    .collect();
+                track.encoding_name.clone_from(&codec.name);
+                track.clock_rate = clock_rate;
+                (track.call.clone(), track.local)
+            };
+            call.set_codec(local, codec, brought).map_err(|text| {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ("{text}; start a new call to change it")
+                );
+                gst::loggable_error!(CAT, "{text}")
+            })
+        }
+
+        /// RTP of a payloader elsewhere, whose caps leave the H264 profile out: it is in the
+        /// parameter sets that come with the first key frame. Tells whether it was in this one.
+        fn describe_by(&self, info: &gst::PadProbeInfo) -> bool {
+            let found = |buffer: &gst::BufferRef| {
+                let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
+                h264::profile_level_id(rtp.payload().ok()?)
+            };
+            let profile = match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => found(buffer),
+                Some(gst::PadProbeData::BufferList(list)) => list.iter().find_map(found),
+                _ => None,
+            };
+            let caps = self.obj().sink_pad().current_caps();
+            let (Some(profile), Some(mut caps)) = (profile, caps) else {
+                return false;
+            };
+            let h264 = |s: &gst::StructureRef| s.get::<&str>("encoding-name") == Ok("H264");
+            if !caps.structure(0).is_some_and(h264) {
+                return false;
+            }
+            if let Some(structure) = caps.make_mut().structure_mut(0) {
+                structure.set("profile-level-id", profile);
+            }
+            self.describe(&caps).is_ok() && self.is_described()
         }
 
         /// Whether the caps told all that a description needs.

@@ -97,21 +97,29 @@ fn taken(line: &MediaLine, offered: &StreamConfig) -> Option<Codec> {
     if !flows {
         return None;
     }
-    let fits = |codec: &&Codec| {
-        offered.codecs.iter().any(|o| {
-            if sending {
-                o.send_fit(codec).is_some()
-            } else {
-                o.same_encoding(codec) && Codec::receivable(codec)
-            }
-        })
+    if sending {
+        let fits = |codec: &&Codec| offered.codecs.iter().any(|o| o.send_fit(codec).is_some());
+        return line.codecs.iter().find(fits).map(with_our_feedback);
+    }
+    // In the order of our offer: what the answer puts first is what the remote would receive
+    // (RFC 3264 section 6.1). Chromium answers in its own order, and sends in that of the offer.
+    let by_offer = offered.codecs.iter().find_map(|o| {
+        let numbered = |c: &&Codec| c.payload_type == o.payload_type && o.same_encoding(c);
+        let profiled = |c: &&Codec| o.send_fit(c) == Some(0);
+        let mut theirs = line.codecs.iter();
+        theirs
+            .clone()
+            .find(numbered)
+            .or_else(|| theirs.find(profiled))
+    });
+    let by_encoding = || {
+        let known = |c: &&Codec| offered.codecs.iter().any(|o| o.same_encoding(c));
+        line.codecs.iter().find(known)
     };
-    let codec = with_our_feedback(line.codecs.iter().find(fits)?);
-    Some(if sending {
-        codec
-    } else {
-        as_offered(offered, codec)
-    })
+    let codec = by_offer
+        .or_else(by_encoding)
+        .filter(|codec| Codec::receivable(codec))?;
+    Some(as_offered(offered, with_our_feedback(codec)))
 }
 
 /// A remote sends with the payload types of the offer, whatever its answer says that it would

@@ -255,3 +255,23 @@ fn an_order_of_audio_codecs_leaves_the_order_of_video_to_the_remote() {
     let names: Vec<_> = plan.agreed.iter().map(|a| a.codec.name.as_str()).collect();
     assert_eq!(names, ["VP8", "opus"]);
 }
+
+#[test]
+fn a_remote_sends_in_the_order_of_our_offer_whatever_the_order_of_its_answer() {
+    let wish = receive(&["H264", "VP8"], false);
+    let offered = first_offer(&wish);
+    let its_own_order = "m=video 9 UDP/TLS/RTP/SAVPF 96 106 102\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n\
+                         a=sendonly\r\na=rtcp-mux\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:106 H264/90000\r\n\
+                         a=fmtp:106 packetization-mode=1;profile-level-id=640034\r\n\
+                         a=rtpmap:102 H264/90000\r\n\
+                         a=fmtp:102 packetization-mode=1;profile-level-id=42e034\r\n";
+    let answer = remote(&[its_own_order.to_owned()]);
+    let agreed = read_answer(&wish, &offered, &answer).unwrap().agreed;
+    assert_eq!(agreed[0].codec.payload_type, 102);
+    let others: Vec<_> = agreed[0]
+        .alternatives
+        .iter()
+        .map(|c| c.payload_type)
+        .collect();
+    assert!(others.contains(&96) && others.contains(&106), "{others:?}");
+}

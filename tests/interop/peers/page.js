@@ -130,6 +130,12 @@ class Peer {
     if (!wanted.length) throw new Error(`no ${codecs} in this browser`);
     this.preferred.set(transceiver, wanted);
     transceiver.setCodecPreferences([...wanted, ...known.filter((one) => name(one) === 'rtx')]);
+    // A preference is what to receive; what an answerer sends follows the offer, unless it is named here.
+    const sending = transceiver.sender.getParameters();
+    if (/send/.test(direction) && sending.encodings?.length) {
+      sending.encodings[0].codec = wanted[0];
+      transceiver.sender.setParameters(sending).catch(() => {});
+    }
   }
 
   async gathered() {
