@@ -6,16 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rtc::peer_connection::transport::{RTCDtlsRole, RTCDtlsTransportState, RTCIceCandidateInit};
+use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use webrtc::peer_connection::transport::DtlsTransport;
-use webrtc::peer_connection::{PeerConnection, PeerConnectionBuilder, RTCSessionDescription};
+use tokio::sync::mpsc;
+use webrtc::peer_connection::{PeerConnectionBuilder, RTCSessionDescription};
 
 use super::description::{self, Own, OwnLine, Setup};
-use super::handler::{Handler, States};
+use super::handler::Handler;
+use super::link::{Link, refused};
 use super::outbound::{Drained, Pushed};
 use super::runtime::PeerRuntime;
 use super::shared::{EVENT_CAPACITY, Shared, lock, random, random_ssrcs};
@@ -29,12 +28,6 @@ use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::sdp::{Declared, Remote, Transport};
 
-/// Host candidates are there at once; a STUN server may not answer.
-const GATHERING: Duration = Duration::from_secs(5);
-/// For the BYE to leave.
-const GOODBYE: Duration = Duration::from_millis(100);
-/// For webrtc to close.
-const CLOSING: Duration = Duration::from_millis(300);
 /// Candidates that may come before the description they belong to.
 const MAX_EARLY_CANDIDATES: usize = 64;
 /// Between two looks while draining.
@@ -85,85 +78,6 @@ enum Stage {
     Building,
     Up(Arc<Link>),
     Closed,
-}
-
-/// A connection with its watcher.
-pub(super) struct Link {
-    connection: Box<dyn PeerConnection>,
-    states: watch::Receiver<States>,
-    watcher: Mutex<Option<JoinHandle<()>>>,
-    /// `Some` until the remote description is applied.
-    early: Mutex<Option<Vec<RTCIceCandidateInit>>>,
-}
-
-impl Link {
-    /// `None` before the descriptions are there.
-    pub(super) async fn dtls_state(&self) -> Option<RTCDtlsTransportState> {
-        self.transport().await?.state().await.ok()
-    }
-
-    async fn transport(&self) -> Option<Arc<dyn DtlsTransport>> {
-        for sender in self.connection.get_senders().await {
-            if let Ok(Some(transport)) = sender.transport().await {
-                return Some(transport);
-            }
-        }
-        None
-    }
-
-    /// Our transport with all candidates.
-    async fn gathered(&self) -> Result<Transport, PeerError> {
-        let mut states = self.states.clone();
-        let complete = states.wait_for(|states| states.gathered);
-        if tokio::time::timeout(GATHERING, complete).await.is_err() {
-            log::debug!(target: "rswebrtc::peer", "gathering is late: going on with what there is");
-        }
-        let description = self.connection.local_description().await;
-        let description = description.ok_or(PeerError::Closed)?;
-        let description = Remote::read(&description.sdp)
-            .map_err(|error| PeerError::Description(error.to_string()))?;
-        Ok(description.transport(0))
-    }
-
-    async fn apply_early_candidates(&self) {
-        let early = lock(&self.early).take().unwrap_or_default();
-        for candidate in early {
-            if let Err(error) = self.connection.add_ice_candidate(candidate).await {
-                log::debug!(target: "rswebrtc::peer", "candidate not used: {error}");
-            }
-        }
-    }
-
-    async fn close(&self, shared: &Shared) {
-        if let Some(watcher) = lock(&self.watcher).take() {
-            watcher.abort();
-        }
-        if self.states.borrow().connection
-            == webrtc::peer_connection::RTCPeerConnectionState::Connected
-        {
-            lock(&shared.control).bye = true;
-            shared.nudge.wake();
-            let _ = tokio::time::timeout(GOODBYE, shared.bye_sent.notified()).await;
-        }
-        shared.nudge.calm();
-        match tokio::time::timeout(CLOSING, self.connection.close()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => log::debug!(target: "rswebrtc::peer", "while closing: {error}"),
-            Err(_) => log::debug!(target: "rswebrtc::peer", "closing takes too long"),
-        }
-    }
-}
-
-/// webrtc quotes what it cannot read; a password is not to end up in a message.
-fn refused(error: webrtc::error::Error) -> PeerError {
-    let text = error.to_string();
-    if ["ice-pwd", "ice-ufrag"]
-        .iter()
-        .any(|secret| text.contains(secret))
-    {
-        return PeerError::Description("its ICE credentials cannot be read".to_owned());
-    }
-    PeerError::Description(text.chars().take(200).collect())
 }
 
 fn read(text: &str) -> Result<Remote, PeerError> {

@@ -12,6 +12,7 @@ mod engine;
 pub mod fuzzing;
 mod handler;
 mod interceptors;
+mod link;
 mod outbound;
 mod runtime;
 mod shared;

@@ -13,8 +13,8 @@ use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::sync::watch;
 use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
 
-use super::connection::Link;
 use super::handler::States;
+use super::link::Link;
 use super::shared::Shared;
 use super::{PeerError, PeerEvent};
 

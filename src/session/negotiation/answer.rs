@@ -79,12 +79,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         }
         plan.streams.push(config);
     }
-    // What has nothing to do before the first one in use has no transport either.
-    for ((line, _), config) in offer.audio_video().zip(&mut plan.streams) {
-        if first.is_some_and(|first| !offer.bundled(first, line.index)) {
-            config.codecs.clear();
-        }
-    }
+    refuse_what_is_apart(offer, first, &mut plan);
     if plan.agreed.is_empty() && former.agreed.is_empty() {
         return Err(match obstacle {
             Some(obstacle) => CallError::BadDescription {
@@ -94,22 +89,38 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             None => no_common_codec(wish, offer),
         });
     }
+    plan.left_out = left_out(&unused, offer, obstacle);
+    Ok(plan)
+}
+
+/// What has nothing to do before the first m-line in use has no transport either.
+fn refuse_what_is_apart(offer: &Remote, first: Option<usize>, plan: &mut Agreement) {
+    for ((line, _), config) in offer.audio_video().zip(&mut plan.streams) {
+        if first.is_some_and(|first| !offer.bundled(first, line.index)) {
+            config.codecs.clear();
+        }
+    }
+}
+
+/// Streams without an m-line, each with the reason.
+fn left_out(
+    unused: &[(usize, &Sending)],
+    offer: &Remote,
+    obstacle: Option<&str>,
+) -> Vec<(usize, String)> {
     let reason = |codec: &Codec| {
         let fits = |line: &MediaLine| line.codecs.iter().any(|c| codec.send_fit(c).is_some());
-        let on_a_line_apart = offer
-            .media
-            .iter()
-            .any(|l| !l.rejected && l.direction.receives && fits(l));
+        let mut lines = offer.media.iter();
+        let on_a_line_apart = lines.any(|l| !l.rejected && l.direction.receives && fits(l));
         match obstacle.filter(|_| on_a_line_apart) {
             Some(obstacle) => obstacle.to_owned(),
             None => format!("the remote's offer has no m-line left that takes {codec}"),
         }
     };
-    plan.left_out = unused
-        .into_iter()
-        .map(|(local, sending)| (local, reason(&sending.codec)))
-        .collect();
-    Ok(plan)
+    let unused = unused.iter();
+    unused
+        .map(|(local, sending)| (*local, reason(&sending.codec)))
+        .collect()
 }
 
 fn config<'a>(
