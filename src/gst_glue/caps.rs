@@ -226,7 +226,11 @@ pub fn codec_of_rtp_caps(caps: &gst::CapsRef, encoded: Option<&gst::CapsRef>) ->
             fmtp.push(format!("{key}={value}"));
         }
     };
-    let text = |key: &str| structure.get::<String>(key).ok();
+    // gst-launch takes what looks like a number for one.
+    let text = |key: &str| {
+        let number = || structure.get::<i32>(key).ok().map(|n| n.to_string());
+        structure.get::<String>(key).ok().or_else(number)
+    };
     match row.name {
         "H264" => {
             let profile = text("profile-level-id")
@@ -441,6 +445,13 @@ mod tests {
         let codec = codec_of_rtp_caps(&caps, None).unwrap();
         assert_eq!(codec.parameter("profile-level-id"), Some("42c01e"));
         assert_eq!(codec.profile().as_deref(), Some("constrained-baseline"));
+        let typed: gst::Caps = "application/x-rtp,encoding-name=H264,packetization-mode=0,\
+             profile-level-id=420020"
+            .parse()
+            .unwrap();
+        let codec = codec_of_rtp_caps(&typed, None).unwrap();
+        assert_eq!(codec.parameter("profile-level-id"), Some("420020"));
+        assert_eq!(codec.parameter("packetization-mode"), Some("0"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn post(element: &impl IsA<gst::Element>, error: &CallError) {
         CallError::BadDescription { .. } => {
             gst::element_error!(element, gst::StreamError::Format, ("{}", text));
         }
-        CallError::NoCommonCodec { .. } => {
+        CallError::NoCommonCodec { .. } | CallError::NothingFlows { .. } => {
             gst::element_error!(element, gst::StreamError::CodecNotFound, ("{}", text));
         }
         CallError::Address(_) => {

@@ -28,12 +28,12 @@ pub fn extension_map(caps: &gst::CapsRef) -> Vec<(u8, HeaderExtension)> {
 
 /// The packet that a payloader made, with `shift` added to its timestamp and those header
 /// extensions that `known` names; `None` when the buffer is no RTP packet. Copies the payload once:
-/// it must outlive the buffer and be contiguous.
+/// it must outlive the buffer and be contiguous. With it comes its sequence number.
 pub fn outbound(
     buffer: &gst::BufferRef,
     shift: u32,
     known: &[(u8, HeaderExtension)],
-) -> Option<OutboundPacket> {
+) -> Option<(u16, OutboundPacket)> {
     let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
     let payload = rtp
         .payload()
@@ -43,12 +43,14 @@ pub fn outbound(
         .iter()
         .filter_map(|(id, extension)| Some((*extension, element(&rtp, *id)?)))
         .collect();
-    Some(OutboundPacket {
+    let packet = OutboundPacket {
         timestamp: rtp.timestamp().wrapping_add(shift),
         marker: rtp.is_marker(),
         payload,
         extensions,
-    })
+        skipped: 0,
+    };
+    Some((rtp.seq(), packet))
 }
 
 /// The value of header extension `id` of an RTP packet.

@@ -20,6 +20,9 @@ pub struct OutboundPacket {
     /// Header extensions that the stream brought along (RFC 8285); what was not negotiated stays
     /// behind.
     pub extensions: Vec<(HeaderExtension, Bytes)>,
+    /// Packets of the same stream that were lost before this one, on their way to us: they stay
+    /// visible as a loss, so that the receiver asks for a key frame.
+    pub skipped: u16,
 }
 
 /// The packets of one frame, handed over at once.

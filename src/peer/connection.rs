@@ -316,10 +316,14 @@ impl Peer for WebRtcPeer {
     async fn answer(&self, offer: String, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
         let offer = read(&offer)?;
         let lines = description::answer_lines(&offer, &streams);
-        let Some(first) = lines
-            .iter()
-            .position(|l| matches!(l, OwnLine::Stream { .. }))
-        else {
+        let taken = |line: &OwnLine| matches!(line, OwnLine::Stream { .. });
+        let Some(first) = lines.iter().position(taken) else {
+            if !self.is_new() {
+                // All is taken back; the connection stays for what may come.
+                self.link()?;
+                self.shared.set_lines(streams, Some(declared(&offer)));
+                return self.say(lines, "", false);
+            }
             return Err(PeerError::Description(
                 "it leaves nothing to take part in".to_owned(),
             ));

@@ -214,8 +214,9 @@ fn media_part(out: &mut String, own: &Own<'_>, index: usize, protocol: &str, can
         },
     );
     line(out, "a=rtcp-mux");
-    // webrtc sends its feedback alone (RFC 5506).
-    line(out, "a=rtcp-rsize");
+    if stream.rtcp_rsize {
+        line(out, "a=rtcp-rsize");
+    }
     for (id, extension) in &stream.extensions {
         line(out, &format!("a=extmap:{id} {}", extension.uri()));
     }

@@ -61,6 +61,8 @@ pub struct StreamConfig {
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// Stream and track for `a=msid` (RFC 8830) of what we send; `None`: names of our own.
     pub msid: Option<String>,
+    /// RTCP may be of reduced size (RFC 5506).
+    pub rtcp_rsize: bool,
 }
 
 impl StreamConfig {

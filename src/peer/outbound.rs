@@ -48,6 +48,8 @@ struct State {
     hold_until: Option<Instant>,
     frames: VecDeque<(usize, OutboundFrame)>,
     bytes: usize,
+    /// SSRCs that send no more.
+    stopped: Vec<u32>,
     emptied: Option<Instant>,
     streams: Vec<SendStream>,
 }
@@ -121,7 +123,8 @@ impl Outbound {
     /// The m-lines now: those that were there keep their numbering, new ones get SSRCs of their
     /// own, and those that send no more stop.
     pub(super) fn set_streams(&self, streams: &[StreamConfig]) {
-        let mut state = lock(&self.state);
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
         for (index, config) in streams.iter().enumerate() {
             if state.streams.len() <= index {
                 let taken: Vec<u32> = state
@@ -137,8 +140,12 @@ impl Outbound {
             stream.extensions.clone_from(&config.extensions);
             stream.mid = Bytes::copy_from_slice(config.mid.as_bytes());
             if config.direction != Direction::SendOnly || config.codecs.is_empty() {
+                if stream.codec.is_some() {
+                    state.stopped.push(stream.ssrc);
+                    // What may be sent on this m-line later is another stream.
+                    *stream = SendStream::new(config.kind, &[stream.ssrc, stream.rtx_ssrc]);
+                }
                 stream.codec = None;
-                stream.last = None;
             }
         }
     }
@@ -243,6 +250,11 @@ impl Outbound {
             state.emptied = None;
         }
         Pushed::Queued
+    }
+
+    /// SSRCs that were given up since the last call.
+    pub(super) fn take_stopped(&self) -> Vec<u32> {
+        std::mem::take(&mut lock(&self.state).stopped)
     }
 
     /// Streams whose codec was fixed since the last call.
@@ -419,6 +431,7 @@ impl SendStream {
             .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
         let sent = self.send_time(now);
         for packet in frame.packets {
+            self.next = self.next.wrapping_add(u32::from(packet.skipped));
             let mut header = rtp::header::Header {
                 version: 2,
                 marker: packet.marker,

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::outbound::Outbound;
 use super::runtime::Nudge;
 use super::{Direction, PeerEvent, StreamConfig, StreamStats};
+use crate::media::codec::Codec;
 use crate::media::queue::InboundQueue;
 use crate::sdp::Declared;
 
@@ -113,9 +114,17 @@ impl Shared {
         let new = streams.into_iter().enumerate().map(|(index, config)| {
             let mut former = lines.get(index);
             let receives = |config: &StreamConfig| config.direction == Direction::RecvOnly;
+            // In a codec that was not spoken of before it is another stream, too.
+            let goes_on = |former: &StreamConfig, config: &StreamConfig| {
+                let known = |codec: &Codec| {
+                    let mut codecs = former.codecs.iter();
+                    codecs.any(|c| c.payload_type == codec.payload_type && c.same_encoding(codec))
+                };
+                receives(config) && config.codecs.first().is_some_and(known)
+            };
             let queue = match former {
                 // It ends, and what may come on this m-line later is another stream.
-                Some(line) if receives(&line.config) && !receives(&config) => {
+                Some(line) if receives(&line.config) && !goes_on(&line.config, &config) => {
                     line.inbound.end();
                     None
                 }

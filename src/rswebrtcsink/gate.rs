@@ -52,6 +52,8 @@ struct State {
     offset: Option<ClockTimeDiff>,
     /// Tracks that came during the call and are not agreed yet.
     pending: Vec<usize>,
+    /// Tracks that waited in vain.
+    given_up: Vec<usize>,
     /// Tracks that came during the call and have not passed yet.
     late: Vec<usize>,
     /// Their offsets: a film that is added plays from its start.
@@ -78,6 +80,9 @@ impl Gate {
             }
             if let Some(closed) = state.closed {
                 return Passage::Closed(closed);
+            }
+            if state.given_up.contains(&track) {
+                return Passage::Closed(Closed::Ended);
             }
             let pending = state.pending.contains(&track);
             if state.open && state.playing && !pending {
@@ -110,6 +115,14 @@ impl Gate {
                 state.pending.push(track);
                 state.late.push(track);
             }
+        });
+    }
+
+    /// Tracks that are not agreed yet do not wait any longer; what they have is over.
+    pub fn give_up_pending(&self) {
+        self.change(|state| {
+            let pending = std::mem::take(&mut state.pending);
+            state.given_up.extend(pending);
         });
     }
 

@@ -247,6 +247,8 @@ impl ElementImpl for RsWebRtcSink {
                     gst::info!(CAT, imp = self, "asked to end before a peer came");
                     call.gate.close(Closed::Ended);
                 }
+                // Or the streaming thread, which the event waits for, would wait for an answer.
+                call.gate.give_up_pending();
                 true
             }
             _ => self.parent_send_event(event),
@@ -340,7 +342,15 @@ impl RsWebRtcSink {
             let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
                 return;
             };
-            let text = if silent.is_empty() {
+            let mut sinks = sink.imp().tracks().into_iter();
+            let told = sinks.find_map(|(_, track)| track.undescribed());
+            let text = if let Some(caps) = told {
+                format!(
+                    "data comes as {caps}, which tells too little to offer it: RTP needs at least \
+                     encoding-name and clock-rate in its caps, and H264 parameter sets, in the \
+                     stream or as sprop-parameter-sets"
+                )
+            } else if silent.is_empty() {
                 "nothing is linked to this element: there is nothing to send".to_owned()
             } else {
                 format!(

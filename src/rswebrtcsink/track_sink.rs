@@ -82,6 +82,11 @@ impl TrackSink {
         self.imp().set_encoded_caps(caps);
     }
 
+    /// Caps that tell too little for a description, if data came with such.
+    pub fn undescribed(&self) -> Option<gst::Caps> {
+        self.imp().undescribed()
+    }
+
     fn sink_pad(&self) -> gst::Pad {
         self.upcast_ref::<gst_base::BaseSink>().sink_pad().clone()
     }
@@ -114,6 +119,10 @@ mod imp {
         /// By the stream's tags; and what was sent last.
         orientation: Option<Orientation>,
         orientation_sent: Option<Orientation>,
+        /// Sequence number that the next packet that comes should have.
+        next_number: Option<u16>,
+        /// Data was dropped because the caps tell too little.
+        undescribed: bool,
         /// Added to every RTP timestamp, like the offset in time.
         shift: u32,
         hold: Option<bool>,
@@ -122,6 +131,23 @@ mod imp {
     }
 
     impl Track {
+        fn finish_frame(&mut self) -> OutboundFrame {
+            self.orient();
+            OutboundFrame {
+                key: std::mem::take(&mut self.key),
+                packets: std::mem::take(&mut self.packets),
+            }
+        }
+
+        /// How many packets are missing before the one with sequence number `number`.
+        fn skipped_before(&mut self, number: u16) -> u16 {
+            /// More than this is another stream, or the same one started anew.
+            const MOST: u16 = 1000;
+            let expected = self.next_number.replace(number.wrapping_add(1));
+            let missing = expected.map_or(0, |expected| number.wrapping_sub(expected));
+            if missing < MOST { missing } else { 0 }
+        }
+
         /// Puts the orientation on the last packet of the frame: of key frames and of changes, as
         /// 3GPP TS 26.114 section 7.4.5 has it, and of every frame that is not upright, which
         /// libwebrtc needs.
@@ -214,6 +240,8 @@ mod imp {
                 needs_key: false,
                 orientation: None,
                 orientation_sent: None,
+                next_number: None,
+                undescribed: false,
                 shift: 0,
                 hold: None,
                 position: None,
@@ -258,6 +286,9 @@ mod imp {
             };
             if !self.is_described() && !self.describe_by(info) {
                 gst::debug!(CAT, imp = self, "dropped: no parameter sets came before it");
+                if let Some(track) = self.lock().as_mut() {
+                    track.undescribed = true;
+                }
                 info.data = None;
                 return gst::PadProbeReturn::Handled;
             }
@@ -305,6 +336,15 @@ mod imp {
 
         /// The last track to end waits until the remote has everything; then the call is over.
         fn deliver_all(&self, call: &SinkCall, local: usize) {
+            // A frame whose end no packet marked.
+            let last = self
+                .lock()
+                .as_mut()
+                .filter(|t| !t.packets.is_empty())
+                .map(Track::finish_frame);
+            if let Some(frame) = last {
+                call.push_frame(local, frame);
+            }
             if !call.finish_track(local) {
                 return;
             }
@@ -399,6 +439,11 @@ mod imp {
             self.describe(&caps).is_ok() && self.is_described()
         }
 
+        pub fn undescribed(&self) -> Option<gst::Caps> {
+            let dropped = self.lock().as_ref().is_some_and(|t| t.undescribed);
+            self.obj().sink_pad().current_caps().filter(|_| dropped)
+        }
+
         /// Whether the caps told all that a description needs.
         fn is_described(&self) -> bool {
             self.lock()
@@ -491,7 +536,9 @@ mod imp {
             let segment = segment.downcast_ref::<gst::ClockTime>();
             let mut frames = Vec::new();
             for buffer in buffers {
-                let Some(packet) = rtp::outbound(buffer, track.shift, &track.extension_map) else {
+                let Some((number, mut packet)) =
+                    rtp::outbound(buffer, track.shift, &track.extension_map)
+                else {
                     gst::warning!(
                         CAT,
                         imp = self,
@@ -502,15 +549,20 @@ mod imp {
                 if let (Some(segment), Some(pts)) = (segment, buffer.pts()) {
                     track.position = segment.to_stream_time(pts).or(track.position);
                 }
+                packet.skipped = track.skipped_before(number);
+                // Not every payloader marks the last packet of a frame (RFC 6184 section 5.1).
+                if track
+                    .packets
+                    .last()
+                    .is_some_and(|p| p.timestamp != packet.timestamp)
+                {
+                    frames.push(track.finish_frame());
+                }
                 track.key |= keyframe::is_key(&track.encoding_name, &packet.payload);
                 let last = packet.marker || track.audio;
                 track.packets.push(packet);
                 if last {
-                    track.orient();
-                    frames.push(OutboundFrame {
-                        key: std::mem::take(&mut track.key),
-                        packets: std::mem::take(&mut track.packets),
-                    });
+                    frames.push(track.finish_frame());
                 }
             }
             let (call, local) = (track.call.clone(), track.local);

@@ -53,7 +53,8 @@ impl Remote {
             let found = remote
                 .attributes()
                 .any(|a| a.attribute == attribute && has_value(a));
-            if !found {
+            // Where all is rejected there is nothing to connect.
+            if !found && remote.media.iter().any(|line| !line.rejected) {
                 return Err(SdpError::Missing(name));
             }
         }

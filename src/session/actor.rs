@@ -81,6 +81,7 @@ pub(super) async fn run(
         agreement: Agreement::default(),
         offering: None,
         offer_due: false,
+        told_left_out: Vec::new(),
         may_offer: config.role == Role::Offerer || either_side_offers,
     };
     let outcome = tokio::select! {
@@ -119,6 +120,8 @@ pub(super) struct Call {
     /// Our offer that waits for its answer, and whether it is out of date already.
     pub(super) offering: Option<Agreement>,
     pub(super) offer_due: bool,
+    /// Streams that the user knows are not sent.
+    pub(super) told_left_out: Vec<usize>,
     /// Signalling can carry an offer of ours, now or later.
     pub(super) may_offer: bool,
 }
@@ -182,6 +185,8 @@ impl Call {
             return Ok(false);
         };
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
+        // The answer takes up what was wished for meanwhile.
+        self.offer_due = false;
         let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
         let peer = self.create_peer().await?;
         let sdp = self.give_answer(&peer, text, plan).await?;
@@ -287,6 +292,7 @@ impl Call {
                     // Media flows without signalling.
                     Err(CallError::Signalling(error)) if connected => {
                         self.tell(Event::Notice(error.to_string())).await;
+                        self.give_offer_up("signalling ended before the offer was answered").await;
                         continue;
                     }
                     turn => turn?,

@@ -76,6 +76,7 @@ impl Call {
         let left_out = agreement.left_out.clone();
         self.agreement = agreement;
         for (local, reason) in left_out {
+            self.told_left_out.push(local);
             self.tell(Event::LeftOut(local, reason)).await;
         }
         self.tell(Event::Agreed(told)).await;
@@ -109,8 +110,11 @@ impl Call {
             }
             DescriptionType::Answer => {
                 let taken = self.take_answer(peer, description.sdp).await;
-                self.offering = None;
-                taken.map_err(|error| error.to_string())
+                let error = taken.err().map(|error| error.to_string());
+                if let Some(error) = &error {
+                    self.give_offer_up(error).await;
+                }
+                error.map_or(Ok(()), Err)
             }
             // Both at once: the side that offered the call has its way (RFC 8829 section 4.1.10.2).
             DescriptionType::Offer if self.offering.is_some() && self.role == Role::Offerer => {
@@ -134,6 +138,19 @@ impl Call {
         }
     }
 
+    /// Our offer comes to nothing: what it would have added is not sent.
+    pub(super) async fn give_offer_up(&mut self, why: &str) {
+        let Some(offered) = self.offering.take() else {
+            return;
+        };
+        let held = &self.agreement.locals;
+        let mut added = offered.locals.into_iter().flatten().collect::<Vec<_>>();
+        added.retain(|local| !held.contains(&Some(*local)));
+        for local in added {
+            self.tell(Event::LeftOut(local, why.to_owned())).await;
+        }
+    }
+
     async fn answer_again(&mut self, peer: &Arc<dyn Peer>, text: String) -> Result<(), CallError> {
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
         let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
@@ -153,7 +170,9 @@ impl Call {
             .enumerate()
             .filter(|(local, sending)| !sending.removed && !carried(local))
             .map(|(local, _)| local)
+            .filter(|local| !self.told_left_out.contains(local))
             .collect();
+        self.told_left_out.extend(&left_out);
         for local in left_out {
             self.tell(Event::LeftOut(
                 local,

@@ -33,6 +33,16 @@ pub enum CallError {
         /// What the remote has.
         theirs: String,
     },
+    /// The codecs fit, and the directions do not.
+    #[error(
+        "the remote {what} nothing on any m-line whose codec fits: its directions (a=sendrecv, \
+         a=sendonly, a=recvonly, a=inactive) leave nothing to do. Have it take part, or swap the \
+         elements"
+    )]
+    NothingFlows {
+        /// `sends` or `receives`.
+        what: &'static str,
+    },
     /// No local address, or no socket.
     #[error("{0}")]
     Address(String),

@@ -103,6 +103,8 @@ pub struct Agreement {
     pub agreed: Vec<AgreedStream>,
     /// Local streams that the remote does not take, with the reason.
     pub left_out: Vec<(usize, String)>,
+    /// Names of m-lines that are neither audio nor video, and taken all the same.
+    pub other_mids: Vec<String>,
 }
 
 /// The remote's codec with only the feedback that we have too.
@@ -157,6 +159,22 @@ fn no_common_codec(wish: &Wish, remote: &Remote) -> CallError {
                 .collect(),
         ),
     };
+    let fits = remote.audio_video().any(|(line, _)| {
+        !line.rejected
+            && line.codecs.iter().any(|theirs| match wish {
+                Wish::Send(streams) => streams.iter().any(|s| s.codec.send_fit(theirs).is_some()),
+                Wish::Receive(receiving) => {
+                    let known = receiving.codecs.iter();
+                    let mut names = known.map(|row| row.name);
+                    Codec::receivable(theirs) && names.any(|n| n.eq_ignore_ascii_case(&theirs.name))
+                }
+            })
+    });
+    if fits {
+        return CallError::NothingFlows {
+            what: if verb == "send" { "receives" } else { "sends" },
+        };
+    }
     CallError::NoCommonCodec {
         ours: format!("{verb} {}", ours.join(", ")),
         theirs: if theirs.is_empty() {

@@ -314,6 +314,8 @@ async fn an_answer_that_cannot_be_used_during_the_call_leaves_it_as_it_was() {
         DescriptionType::Answer,
         "nonsense".to_owned(),
     ));
+    // What it would have added is not sent; what was there goes on.
+    assert!(matches!(stage.event().await, Event::LeftOut(1, _)));
     assert!(matches!(stage.event().await, Event::Notice(text) if text.contains("passed over")));
     stage.says(Message::Bye);
     assert!(matches!(

@@ -80,16 +80,24 @@ impl Intake {
         if last == description {
             return Ok(Verdict::Notice(format!("this {kind} was received before")));
         }
-        let goes_on = self.own.is_some()
-            && same_session(&last.sdp, &description.sdp)
-            && (kind == DescriptionType::Offer || self.asked);
-        if !goes_on {
-            return Err(SignallingError::Unexpected(format!(
-                "a second {kind} came, but this call has its {kind}: start a new call for it, on \
-                 both sides"
-            )));
+        let goes_on = match kind {
+            DescriptionType::Answer => self.asked,
+            DescriptionType::Offer => {
+                self.own.is_some() && same_session(&last.sdp, &description.sdp)
+            }
+        };
+        if goes_on {
+            return self.take(description);
         }
-        self.take(description)
+        let text = format!(
+            "a second {kind} came, but this call has its {kind}: start a new call for it, on both \
+             sides"
+        );
+        // A call that both sides have agreed on is not ended by what is not for it.
+        if self.own.is_some() {
+            return Ok(Verdict::Notice(text));
+        }
+        Err(SignallingError::Unexpected(text))
     }
 
     fn accept_first(&mut self, description: &Description) -> Result<Verdict, SignallingError> {
@@ -116,8 +124,18 @@ impl Intake {
 }
 
 /// Whether two descriptions are of one session: user name and number of the origin line are the
-/// same (RFC 8866 section 5.2). Anything else is another call.
+/// same (RFC 8866 section 5.2), or else the DTLS fingerprint is (aiortc numbers every description
+/// anew). Anything else is another call.
 fn same_session(one: &str, other: &str) -> bool {
+    let fingerprint = |sdp: &'_ str| -> Option<String> {
+        let line = sdp
+            .lines()
+            .find(|line| line.starts_with("a=fingerprint:"))?;
+        Some(line.trim().to_ascii_lowercase())
+    };
+    if fingerprint(one).is_some_and(|f| fingerprint(other) == Some(f)) {
+        return true;
+    }
     let origin = |sdp: &'_ str| -> Option<(String, String)> {
         let line = sdp.lines().find_map(|line| line.strip_prefix("o="))?;
         let mut words = line.split_ascii_whitespace();
@@ -191,7 +209,8 @@ mod tests {
         let answer = of(DescriptionType::Answer, 1);
         assert_eq!(intake.accept(&answer).unwrap(), Verdict::Forward);
         // Nobody asked for another one.
-        assert!(intake.accept(&of(DescriptionType::Answer, 2)).is_err());
+        let unasked = intake.accept(&of(DescriptionType::Answer, 2));
+        assert!(matches!(unasked, Ok(Verdict::Notice(_))), "{unasked:?}");
         intake.sent(&description(DescriptionType::Offer, "ours again"));
         assert!(intake.awaits_answer());
         assert!(matches!(intake.accept(&answer), Ok(Verdict::Notice(_))));
@@ -204,6 +223,13 @@ mod tests {
             kind: DescriptionType::Offer,
             sdp: "v=0\r\no=- 78 1 IN IP4 0.0.0.0\r\ns=-\r\n".to_owned(),
         });
-        assert!(intake.accept(&other).is_err());
+        assert!(matches!(intake.accept(&other), Ok(Verdict::Notice(_))));
+        // aiortc gives each of its descriptions another number.
+        intake.sent(&description(DescriptionType::Offer, "ours once more"));
+        let renumbered = Message::Description(Description {
+            kind: DescriptionType::Answer,
+            sdp: "v=0\r\no=- 79 79 IN IP4 0.0.0.0\r\ns=-\r\n".to_owned(),
+        });
+        assert_eq!(intake.accept(&renumbered).unwrap(), Verdict::Forward);
     }
 }

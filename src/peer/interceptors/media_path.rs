@@ -41,8 +41,8 @@ const HISTORY: u16 = 8192;
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Packets that go out in one pass of the driver, so that it also reads in between.
 pub(super) const BATCH: usize = 512;
-/// SSRCs that a remote may use in a call.
-const MAX_SOURCES: usize = 64;
+/// SSRCs that a remote may use at a time, for each m-line: it may start anew, and repairs count.
+const SOURCES_PER_LINE: usize = 16;
 
 /// Where a packet belongs.
 struct Route {
@@ -122,7 +122,45 @@ impl MediaPath {
             self.generation = generation;
             self.lines = self.shared.lines();
             self.primaries.resize(self.lines.len(), None);
+            self.forget_idle_lines();
         }
+    }
+
+    /// What no line receives any more makes room for others.
+    fn forget_idle_lines(&mut self) {
+        let lines = self.lines.clone();
+        let idle = |stream: &usize| {
+            let line = lines.get(*stream);
+            line.is_none_or(|line| line.config.direction != Direction::RecvOnly)
+        };
+        let gone: Vec<u32> = self
+            .routes
+            .iter()
+            .filter(|(_, stream)| idle(stream))
+            .map(|(ssrc, _)| *ssrc)
+            .collect();
+        for ssrc in gone {
+            self.forget(ssrc);
+        }
+        for (stream, primary) in self.primaries.iter_mut().enumerate() {
+            if idle(&stream) {
+                *primary = None;
+            }
+        }
+    }
+
+    fn forget(&mut self, ssrc: u32) {
+        self.routes.remove(&ssrc);
+        if self.sources.remove(&ssrc).is_some() {
+            self.inner.unbind_remote_stream(&StreamInfo {
+                ssrc,
+                ..Default::default()
+            });
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.routes.len() >= SOURCES_PER_LINE * self.lines.len().max(1)
     }
 
     pub(super) fn count(&self, stream: usize, change: impl FnOnce(&mut StreamStats)) {
@@ -174,7 +212,9 @@ impl MediaPath {
     fn route(&mut self, header: &rtp::header::Header) -> Option<Route> {
         let payload_type = header.payload_type;
         let stream = match self.routes.get(&header.ssrc) {
-            Some(stream) => *stream,
+            Some(stream) if header.extensions.is_empty() => *stream,
+            // A mid counts for more than what was guessed before (RFC 9143 section 9.2).
+            Some(stream) => self.stream_by_mid(header).unwrap_or(*stream),
             None => self.find_stream(header)?,
         };
         let codecs = &self.lines.get(stream)?.config.codecs;
@@ -186,7 +226,7 @@ impl MediaPath {
             payload_type: codec.payload_type,
             repair: codec.payload_type != payload_type,
         };
-        if self.routes.len() < MAX_SOURCES {
+        if !self.is_full() || self.routes.contains_key(&header.ssrc) {
             self.routes.insert(header.ssrc, stream);
         }
         Some(found)
@@ -195,12 +235,6 @@ impl MediaPath {
     /// RFC 8843 section 9.2: by mid, else by what the description declared, else by payload type.
     fn find_stream(&self, header: &rtp::header::Header) -> Option<usize> {
         let lines = || self.lines.iter();
-        let by_mid = lines().position(|line| {
-            line.config
-                .extension(HeaderExtension::Mid)
-                .and_then(|id| header.get_extension(id))
-                .is_some_and(|mid| *mid == *line.config.mid.as_bytes())
-        });
         let declared = || {
             lines().position(|line| {
                 line.declared.ssrcs.contains(&header.ssrc)
@@ -216,7 +250,18 @@ impl MediaPath {
                     })
             })
         };
-        by_mid.or_else(declared).or_else(by_type)
+        self.stream_by_mid(header)
+            .or_else(declared)
+            .or_else(by_type)
+    }
+
+    fn stream_by_mid(&self, header: &rtp::header::Header) -> Option<usize> {
+        self.lines.iter().position(|line| {
+            line.config
+                .extension(HeaderExtension::Mid)
+                .and_then(|id| header.get_extension(id))
+                .is_some_and(|mid| *mid == *line.config.mid.as_bytes())
+        })
     }
 
     fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
@@ -231,7 +276,8 @@ impl MediaPath {
 
     /// Makes a new source known to the interceptors inside.
     fn bind(&mut self, stream: usize, header: &rtp::header::Header, now: Instant) {
-        if self.sources.contains_key(&header.ssrc) || self.sources.len() >= MAX_SOURCES {
+        let room = self.routes.contains_key(&header.ssrc) || !self.is_full();
+        if self.sources.contains_key(&header.ssrc) || !room {
             return;
         }
         let lines = self.lines.clone();

@@ -3,7 +3,9 @@
 
 use std::time::Instant;
 
-use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, TaggedPacket};
+use rtc::interceptor::{
+    Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket,
+};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -19,6 +21,12 @@ impl MediaPath {
     pub(super) fn fill(&mut self) {
         let now = Instant::now();
         self.refresh();
+        for ssrc in self.shared.outbound.take_stopped() {
+            self.inner.unbind_local_stream(&StreamInfo {
+                ssrc,
+                ..Default::default()
+            });
+        }
         for binding in self.shared.outbound.take_bindings() {
             let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
             let info = stream_info(&binding.codec, binding.ssrc, rtx, binding.transport_wide);

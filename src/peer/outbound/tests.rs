@@ -24,6 +24,7 @@ fn outbound() -> Outbound {
         codecs: vec![codec()],
         extensions: vec![],
         msid: None,
+        rtcp_rsize: true,
     };
     let outbound = Outbound::new(&[stream]);
     outbound.set_codec(0, codec());
@@ -37,6 +38,7 @@ fn frame(key: bool, size: usize) -> OutboundFrame {
         marker: true,
         payload,
         extensions: vec![],
+        skipped: 0,
     };
     OutboundFrame {
         key,

@@ -74,6 +74,7 @@ fn line(direction: Direction, mid: usize, codecs: Vec<Codec>) -> StreamConfig {
             (3, HeaderExtension::TransportWideCc),
         ],
         msid: None,
+        rtcp_rsize: true,
     }
 }
 
@@ -176,6 +177,7 @@ fn frame(first: u32, packets: u32, size: usize) -> OutboundFrame {
             marker: number + 1 == first + packets,
             payload: Bytes::from(payload),
             extensions: Vec::new(),
+            skipped: 0,
         }
     });
     OutboundFrame {

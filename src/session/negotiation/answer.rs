@@ -19,7 +19,15 @@ const NO_MUX: &str = "it wants RTCP on a port of its own, and this side has one 
 ///
 /// [`CallError::NoCommonCodec`] when nothing would flow, though something did not before either.
 pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreement, CallError> {
-    let mut plan = Agreement::default();
+    let mut plan = Agreement {
+        other_mids: offer
+            .media
+            .iter()
+            .filter(|line| line.kind.is_none())
+            .map(|line| line.mid.clone())
+            .collect(),
+        ..Agreement::default()
+    };
     let mut unused: Vec<(usize, &Sending)> = match wish {
         Wish::Send(streams) => streams
             .iter()
@@ -43,8 +51,9 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         let chosen = match wish {
             _ if !on_ours => None,
             Wish::Send(_) => {
-                let before = former.locals.get(stream).copied().flatten();
-                take_fitting(&mut unused, line, before)
+                let carried = former.locals.get(stream).copied().flatten();
+                let before = carried.filter(|local| unused.iter().any(|(l, _)| l == local));
+                take_fitting(&mut unused, line, before, &elsewhere(former, offer, stream))
             }
             Wish::Receive(receiving) => {
                 choose_received(receiving, line).map(|codec| (stream, codec))
@@ -154,14 +163,27 @@ fn config<'a>(
             sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
         ),
         msid: sent.and_then(|s| s.msid.clone()),
+        rtcp_rsize: line.rtcp_rsize,
     }
 }
 
-/// The stream for `line`: the one that it carried `before`, or else the first that fits.
+/// Streams that other m-lines carry, and may go on carrying.
+fn elsewhere(former: &Agreement, offer: &Remote, stream: usize) -> Vec<usize> {
+    let lines = offer.audio_video().enumerate();
+    let receiving = lines.filter(|(_, (line, _))| !line.rejected && line.direction.receives);
+    receiving
+        .filter(|(index, _)| *index != stream)
+        .filter_map(|(index, _)| former.locals.get(index).copied().flatten())
+        .collect()
+}
+
+/// The stream for `line`: the one that it carried `before`, or else the first that fits and is not
+/// `elsewhere`.
 fn take_fitting(
     unused: &mut Vec<(usize, &Sending)>,
     line: &MediaLine,
     before: Option<usize>,
+    elsewhere: &[usize],
 ) -> Option<(usize, Codec)> {
     if !line.direction.receives {
         return None;
@@ -176,7 +198,10 @@ fn take_fitting(
     let (at, local, codec) = unused
         .iter()
         .enumerate()
-        .filter(|(_, (local, _))| before.is_none_or(|before| before == *local))
+        .filter(|(_, (local, _))| match before {
+            Some(before) => before == *local,
+            None => !elsewhere.contains(local),
+        })
         .find_map(|(at, (local, ours))| Some((at, *local, fitting(ours)?)))?;
     unused.remove(at);
     Some((local, codec))

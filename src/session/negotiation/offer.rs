@@ -24,6 +24,16 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
     let removed = |local: Option<usize>| {
         local.is_some_and(|local| streams.get(local).is_none_or(|s| s.removed))
     };
+    // Lines that were idle before: what is added goes there, so that a call in which streams come
+    // and go does not grow.
+    let mut idle: Vec<usize> = (0..offered.streams.len())
+        .filter(|index| {
+            let stream = offered.streams.get(*index);
+            offered.locals.get(*index) == Some(&None)
+                && stream
+                    .is_some_and(|s| s.direction == Direction::Inactive && !s.codecs.is_empty())
+        })
+        .collect();
     for (stream, local) in offered.streams.iter_mut().zip(&mut offered.locals) {
         if removed(*local) {
             stream.direction = Direction::Inactive;
@@ -43,6 +53,25 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             continue;
         }
         let kind = sending.codec.kind;
+        let reused = idle
+            .iter()
+            .position(|index| offered.streams.get(*index).is_some_and(|s| s.kind == kind));
+        if let Some(index) = reused.map(|at| idle.remove(at))
+            && let Some(stream) = offered.streams.get_mut(index)
+        {
+            taken.retain(|pt| {
+                let mut own = stream.codecs.iter();
+                !own.any(|c| c.payload_type == *pt || c.rtx_payload_type == Some(*pt))
+            });
+            stream.direction = Direction::SendOnly;
+            stream.codecs = vec![with_free_payload_types(sending.codec.clone(), &mut taken)];
+            stream.extensions = extensions::offered(kind, true, &sending.extensions, &mut ids);
+            stream.msid.clone_from(&sending.msid);
+            if let Some(carries) = offered.locals.get_mut(index) {
+                *carries = Some(local);
+            }
+            continue;
+        }
         offered.streams.push(StreamConfig {
             kind,
             direction: Direction::SendOnly,
@@ -50,6 +79,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             codecs: vec![with_free_payload_types(sending.codec.clone(), &mut taken)],
             extensions: extensions::offered(kind, true, &sending.extensions, &mut ids),
             msid: sending.msid.clone(),
+            rtcp_rsize: true,
         });
         offered.locals.push(Some(local));
     }
@@ -76,6 +106,7 @@ fn add_receiving(receiving: &Receiving, offered: &mut Agreement) {
             codecs,
             extensions: extensions::offered(kind, false, &[], &mut ids),
             msid: None,
+            rtcp_rsize: true,
         });
         offered.locals.push(None);
     }
@@ -93,8 +124,10 @@ fn ids_in_use(offered: &Agreement) -> Vec<(u8, crate::media::header_extension::H
 
 /// The lowest number that is no mid yet.
 fn free_mid(offered: &Agreement) -> String {
-    let taken = |mid: &String| offered.streams.iter().any(|s| s.mid == *mid);
-    (0..=offered.streams.len())
+    let taken = |mid: &String| {
+        offered.streams.iter().any(|s| s.mid == *mid) || offered.other_mids.contains(mid)
+    };
+    (0..=offered.streams.len() + offered.other_mids.len())
         .map(|number| number.to_string())
         .find(|mid| !taken(mid))
         .unwrap_or_default()

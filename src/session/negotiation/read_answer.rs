@@ -37,6 +37,7 @@ pub fn read_answer(
     }
     let mut result = Agreement {
         locals: offered.locals.clone(),
+        other_mids: offered.other_mids.clone(),
         ..Agreement::default()
     };
     let mut first = None;

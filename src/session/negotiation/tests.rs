@@ -275,3 +275,43 @@ fn a_remote_sends_in_the_order_of_our_offer_whatever_the_order_of_its_answer() {
         .collect();
     assert!(others.contains(&96) && others.contains(&106), "{others:?}");
 }
+
+#[test]
+fn an_idle_m_line_is_used_again_and_names_of_other_m_lines_are_left_alone() {
+    let data =
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n";
+    let offer = remote(&[audio("0", "recvonly"), data.to_owned()]);
+    let mut streams = vec![Sending::from(opus())];
+    let first = answer(&Wish::Send(streams.clone()), &offer).unwrap();
+    streams.push(h264("42e01f").into());
+    let second = super::offer(&Wish::Send(streams.clone()), &first);
+    assert_eq!(second.streams[1].mid, "2", "1 is the data channel's");
+    streams[1].removed = true;
+    let third = super::offer(&Wish::Send(streams.clone()), &second);
+    streams.push(h264("640028").into());
+    let fourth = super::offer(&Wish::Send(streams.clone()), &third);
+    assert_eq!(fourth.streams.len(), 2);
+    assert_eq!(fourth.locals, [Some(0), Some(2)]);
+    assert_eq!(fourth.streams[1].direction, Direction::SendOnly);
+    // Not in the same offer that takes the former stream back: it would look like a change of codec.
+    streams[2].removed = true;
+    streams.push(h264("42e01f").into());
+    assert_eq!(super::offer(&Wish::Send(streams), &fourth).streams.len(), 3);
+}
+
+#[test]
+fn a_later_offer_moves_no_stream_to_another_m_line() {
+    let wish = send(&[h264("42e01f")]);
+    let before = remote(&[video("0", "sendonly"), video("1", "recvonly")]);
+    let first = answer(&wish, &before).unwrap();
+    let after = remote(&[video("0", "sendrecv"), video("1", "recvonly")]);
+    let second = super::answer(&wish, &after, &first).unwrap();
+    assert_eq!(second.locals, [None, Some(0)]);
+}
+
+#[test]
+fn directions_that_leave_nothing_to_do_are_told_apart_from_codecs() {
+    let offer = remote(&[video("v", "sendonly")]);
+    let error = answer(&send(&[h264("42e01f")]), &offer).unwrap_err();
+    assert!(matches!(error, CallError::NothingFlows { .. }), "{error}");
+}

@@ -277,6 +277,7 @@ impl Call {
                     if offer.text != *taken
                         && decode_document(&offer.text, self.intake.due()).is_some() =>
                 {
+                    // A notice would not do: the file of this call is gone.
                     if matches!(self.take_up(&path, &offer), Ok(true)) {
                         self.taken = Some(offer.text);
                         return Ok(());
