@@ -274,9 +274,11 @@ fn media_line(index: usize, media: &Media, session: &Inherited) -> MediaLine {
         index,
         media: media.media.clone(),
         kind,
+        // It is repeated in our own descriptions, where a control character has no place.
         mid: values(media, "mid")
             .next()
             .unwrap_or_default()
+            .replace(char::is_control, "")
             .trim()
             .to_owned(),
         port: media.port,
