@@ -151,9 +151,9 @@ INSPECTED = '''Factory Details:
 
 Pad Templates:
   SRC template: 'audio_%u'
-    Capabilities: audio/x-opus application/x-rtp
+    Capabilities: audio/x-opus audio/x-mulaw audio/x-alaw application/x-rtp
   SRC template: 'video_%u'
-    Capabilities: video/x-vp8 video/x-h264
+    Capabilities: video/x-vp8 video/x-h264 video/x-vp9 video/x-h265 video/x-av1
 
 Element Properties:
 
