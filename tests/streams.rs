@@ -236,6 +236,8 @@ fn a_pad_that_is_added_during_the_call_becomes_a_pad_over_there_and_ends_when_re
     call.sender.element("s").release_request_pad(&pad);
     assert_eq!(streams(&call.sender.wait_negotiated()).len(), 1);
     eventually("the added stream ends", || *ended.lock().unwrap());
+    let src = call.receiver.element("r");
+    eventually("its pad goes", || src.static_pad("audio_0").is_none());
     let so_far = first.lock().unwrap().len();
     eventually("the picture goes on", || {
         first.lock().unwrap().len() > so_far + 10

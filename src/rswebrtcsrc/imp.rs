@@ -405,13 +405,45 @@ impl RsWebRtcSrc {
             .collect()
     }
 
-    /// Streams that the remote took back end after what was received; their pads stay.
+    /// Streams that the remote took back end after what was received; then their pads go.
     fn end_pads(&self, agreed: &[(AgreedStream, Option<Arc<InboundQueue>>)]) {
         for stream in lock(&self.streams).iter() {
-            let queues = agreed.iter().filter_map(|(_, queue)| queue.as_ref());
-            if !queues.into_iter().any(|queue| stream.is_fed_by(queue)) {
-                stream.end();
+            let mut queues = agreed.iter().filter_map(|(_, queue)| queue.as_ref());
+            if stream.ended() || queues.any(|queue| stream.is_fed_by(queue)) {
+                continue;
             }
+            let weak = self.obj().downgrade();
+            stream
+                .ghost
+                .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+                    let eos = info
+                        .event()
+                        .is_some_and(|e| e.type_() == gst::EventType::Eos);
+                    if let Some(src) = weak.upgrade().filter(|_| eos) {
+                        let pad = pad.clone();
+                        // Not from the streaming thread, which is to be stopped.
+                        src.call_async(move |src| src.imp().remove_stream(&pad));
+                    }
+                    gst::PadProbeReturn::Ok
+                });
+            stream.end();
+            // The peer ended the queue with the negotiation: the event may have passed already.
+            if stream.ghost.sticky_event::<gst::event::Eos>(0).is_some() {
+                let pad = stream.ghost.clone();
+                self.obj()
+                    .call_async(move |src| src.imp().remove_stream(&pad));
+            }
+        }
+    }
+
+    fn remove_stream(&self, pad: &gst::GhostPad) {
+        let stream = {
+            let mut streams = lock(&self.streams);
+            let at = streams.iter().position(|s| s.ghost == *pad);
+            at.map(|at| streams.remove(at))
+        };
+        if let Some(stream) = stream {
+            stream.remove(self.obj().upcast_ref());
         }
     }
 
