@@ -34,6 +34,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// packets wait for it.
 const SERVER_HOLD: Duration = Duration::from_millis(30);
 
+/// An offerer gets our answer a moment before our first packet, and may not have set its receivers
+/// up by then: Firefox at times lost the first frame and began with the next key frame.
+const OFFERER_HOLD: Duration = Duration::from_millis(100);
+
 /// Which side we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -189,7 +193,7 @@ pub(super) async fn run(
         };
         match watch.look(view) {
             None => {}
-            Some(Verdict::Connected) => connected(&shared),
+            Some(Verdict::Connected) => connected(&shared, role),
             Some(Verdict::RemoteClosed) => {
                 log::debug!(target: "rswebrtc::peer", "the remote ended the call");
                 shared.outbound.close();
@@ -208,12 +212,14 @@ pub(super) async fn run(
     }
 }
 
-fn connected(shared: &Shared) {
+fn connected(shared: &Shared, role: Role) {
     shared.nudge.checks_ended();
-    let server = shared.dtls_server.load(Ordering::Acquire);
-    shared
-        .outbound
-        .open(server.then(|| Instant::now() + SERVER_HOLD));
+    let hold = match role {
+        Role::Answerer => Some(OFFERER_HOLD),
+        Role::Offerer if shared.dtls_server.load(Ordering::Acquire) => Some(SERVER_HOLD),
+        Role::Offerer => None,
+    };
+    shared.outbound.open(hold.map(|hold| Instant::now() + hold));
     shared.events.tell(PeerEvent::Connected);
     log::debug!(target: "rswebrtc::peer", "connected");
 }
