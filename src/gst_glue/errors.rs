@@ -52,8 +52,29 @@ fn post_signalling(element: &impl IsA<gst::Element>, error: &SignallingError, te
         SignallingError::Write { .. } => {
             gst::element_error!(element, gst::ResourceError::Write, ("{}", text));
         }
+        SignallingError::Http { status, .. } => post_http(element, *status, text),
         SignallingError::Settings(_) => {
             gst::element_error!(element, gst::ResourceError::Settings, ("{}", text));
+        }
+    }
+}
+
+fn post_http(element: &impl IsA<gst::Element>, status: Option<u16>, text: &str) {
+    match status {
+        Some(401 | 403) => {
+            gst::element_error!(element, gst::ResourceError::NotAuthorized, ("{}", text));
+        }
+        Some(404 | 410) => {
+            gst::element_error!(element, gst::ResourceError::NotFound, ("{}", text));
+        }
+        Some(406 | 415 | 422) => {
+            gst::element_error!(element, gst::StreamError::CodecNotFound, ("{}", text));
+        }
+        Some(503) => {
+            gst::element_error!(element, gst::ResourceError::Busy, ("{}", text));
+        }
+        _ => {
+            gst::element_error!(element, gst::ResourceError::OpenReadWrite, ("{}", text));
         }
     }
 }

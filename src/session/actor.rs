@@ -330,6 +330,9 @@ impl Call {
                     self.remote_said_bye = true;
                     linger_until.get_or_insert_with(|| Instant::now() + LINGER);
                 }
+                Some(Turn::Message(Message::Refuse(refusal))) => {
+                    self.tell(Event::Notice(refusal.reason)).await;
+                }
                 Some(Turn::Message(Message::Candidate(c))) => self.apply_candidate(&peer, c).await,
                 Some(Turn::Message(Message::Description(d))) => self.hear(&peer, d).await,
                 Some(Turn::Command(Command::Wish(wish))) => {

@@ -63,4 +63,29 @@ pub enum Message {
     Candidate(Candidate),
     /// The call is over.
     Bye,
+    /// What was asked for is refused: to the remote, an offer of its that this side cannot answer;
+    /// from it, an ICE restart that it cannot make.
+    Refuse(Refusal),
+}
+
+/// Why a description comes to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// It cannot be read, or contradicts itself.
+    BadDescription,
+    /// It can be read, and nothing in it fits what this side does.
+    NothingInCommon,
+    /// What would be sent is not known yet: worth another try soon.
+    NotReady,
+    /// This side has a fault.
+    Internal,
+}
+
+/// A refusal with its reason, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What sort of reason.
+    pub kind: RefusalKind,
+    /// The reason; holds no secret.
+    pub reason: String,
 }

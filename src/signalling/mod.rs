@@ -8,12 +8,14 @@ mod document;
 pub mod file;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 mod intake;
 mod line_codec;
 pub mod message;
 pub mod stdio;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +80,27 @@ pub enum SignallingError {
     /// The settings do not make sense together.
     #[error("{0}")]
     Settings(String),
+    /// An HTTP endpoint could not be reached, or refused.
+    #[error("{text}")]
+    Http {
+        /// Cause and cure.
+        text: String,
+        /// The status code, where an answer came.
+        status: Option<u16>,
+        /// Whether another try has a chance.
+        retry: Retry,
+    },
+}
+
+/// Whether, and when, to try again what failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again: a wrong token, a wrong URL, nothing in common.
+    Never,
+    /// After a while that whoever tries chooses.
+    Later,
+    /// Not before this time has passed (`Retry-After`, RFC 9110 section 10.2.3).
+    After(Duration),
 }
 
 /// One way of signalling, for one call.
@@ -91,6 +114,22 @@ pub trait Signaller: Send {
     /// Whether both sides may send an offer during the call, or only the one that offered it.
     fn either_side_offers(&self) -> bool {
         false
+    }
+
+    /// Whether a [`Message::Refuse`] reaches the remote.
+    fn takes_refusals(&self) -> bool {
+        false
+    }
+
+    /// Whether an offer with new ICE credentials can be carried while the connection is broken
+    /// (RFC 9725 section 4.3.3). It is answered with a description, or a [`Message::Refuse`].
+    fn restarts_ice(&self) -> bool {
+        false
+    }
+
+    /// How long saying bye may take.
+    fn farewell_limit(&self) -> Duration {
+        Duration::from_millis(300)
     }
 }
 

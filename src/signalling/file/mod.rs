@@ -197,7 +197,7 @@ impl Call {
         let directory = self.directory.clone();
         match message {
             Message::Candidate(_) => Ok(()),
-            Message::Bye => {
+            Message::Bye | Message::Refuse(_) => {
                 let ours = match self.role {
                     Role::Offerer => self.published.as_ref().and_then(Published::text),
                     Role::Answerer => self.taken.as_deref(),

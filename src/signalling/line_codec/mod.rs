@@ -53,7 +53,8 @@ pub(super) fn encode(message: &Message) -> String {
             }
             line.push_str(", \"type\": \"candidate\"");
         }
-        Message::Bye => line.push_str("{\"type\": \"bye\""),
+        // There is no word for a refusal here; its sender is not left waiting.
+        Message::Bye | Message::Refuse(_) => line.push_str("{\"type\": \"bye\""),
     }
     line.push('}');
     line
