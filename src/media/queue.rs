@@ -36,6 +36,8 @@ struct State {
     items: VecDeque<Inbound>,
     flushing: bool,
     ended: bool,
+    /// Another source follows when this one ends.
+    kept: bool,
     dropped: u64,
 }
 
@@ -88,6 +90,27 @@ impl InboundQueue {
     pub fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
+    }
+
+    /// Whether the stream goes on when its source ends (`true`): a call that reconnects has one
+    /// queue for all its connections.
+    pub fn keep(&self, keep: bool) {
+        self.lock().kept = keep;
+    }
+
+    /// The connection that filled the queue is over; so is the stream, unless it is [kept].
+    ///
+    /// [kept]: Self::keep
+    pub fn source_ended(&self) {
+        let mut state = self.lock();
+        state.ended |= !state.kept;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Whether nothing will follow.
+    pub fn is_over(&self) -> bool {
+        self.lock().ended
     }
 
     /// Makes the reader return at once (`true`) or lets it wait again (`false`).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! RTP packets as they cross our layers (RFC 3550 section 5.1).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -30,8 +31,8 @@ pub struct OutboundPacket {
 pub struct OutboundFrame {
     /// A decoder can start here.
     pub key: bool,
-    /// In sending order; never empty.
-    pub packets: Vec<OutboundPacket>,
+    /// In sending order; never empty. Made once, for all peers.
+    pub packets: Arc<[OutboundPacket]>,
 }
 
 impl OutboundFrame {

@@ -99,7 +99,11 @@ impl WebRtcPeer {
         }
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
         let peer = Self {
-            shared: Arc::new(Shared::new(sender)),
+            shared: Arc::new(Shared::new(
+                sender,
+                config.start_at_key_frame,
+                config.queues.clone(),
+            )),
             config,
             cname: format!("{:016x}", random()),
             // RFC 8829 section 5.2.1: 63 bits.
@@ -276,6 +280,7 @@ impl WebRtcPeer {
             Arc::downgrade(link),
             link.states.clone(),
             role,
+            self.config.patience,
         );
         *lock(&link.watcher) = Some(tokio::spawn(run));
     }
@@ -423,6 +428,12 @@ impl Peer for WebRtcPeer {
                 true
             }
             Pushed::Refused => false,
+            Pushed::TooEarly { ask } => {
+                if ask {
+                    self.shared.events.tell(PeerEvent::KeyFrameRequest(index));
+                }
+                false
+            }
             Pushed::Dropped { ask } => {
                 self.shared.count(index, |stats| stats.frames_dropped += 1);
                 if ask {
@@ -431,6 +442,13 @@ impl Peer for WebRtcPeer {
                 false
             }
         }
+    }
+
+    fn push_backlog(&self, index: usize, frames: &[OutboundFrame]) {
+        self.shared
+            .outbound
+            .push_backlog(index, frames, Instant::now());
+        self.shared.nudge.wake();
     }
 
     async fn drained(&self) {

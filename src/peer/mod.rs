@@ -23,6 +23,7 @@ mod watch;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -93,6 +94,13 @@ pub struct PeerConfig {
     pub addresses: Vec<IpAddr>,
     /// Servers; none is contacted that is not listed.
     pub ice_servers: Vec<IceServer>,
+    /// The connection must be up so soon after both descriptions are known; `None`: 30 s for an
+    /// offerer, and for an answerer, whose answer somebody may carry by hand, 15 minutes.
+    pub patience: Option<Duration>,
+    /// Video begins with a key frame, whatever is pushed before one.
+    pub start_at_key_frame: bool,
+    /// Queues of streams that go on from a former connection, in the order of its m-lines.
+    pub queues: Vec<(MediaKind, Arc<InboundQueue>)>,
 }
 
 /// Why a peer is of no more use.
@@ -126,8 +134,12 @@ pub enum PeerEvent {
     Connected,
     /// The remote asked for a key frame (PLI, RFC 4585, or FIR, RFC 5104) on stream `0`.
     KeyFrameRequest(usize),
-    /// The remote ended DTLS, or said RTCP BYE for every stream it sends.
-    RemoteClosed,
+    /// The remote ended DTLS, or said RTCP BYE (RFC 3550 section 6.6) for every stream it sends:
+    /// `said_bye`.
+    RemoteClosed {
+        /// It said that its streams are over.
+        said_bye: bool,
+    },
     /// The connection is lost or never came up; the last event.
     Failed(PeerError),
 }
@@ -222,6 +234,14 @@ pub trait Peer: Send + Sync {
 
     /// Sends a PLI for stream `index`, at most one in 100 ms.
     fn request_key_frame(&self, index: usize);
+
+    /// Queues frames that were sent to others before, from a key frame on, paced: stream `index`
+    /// goes on with what is pushed next.
+    fn push_backlog(&self, index: usize, frames: &[OutboundFrame]) {
+        for frame in frames {
+            self.push_frame(index, frame.clone());
+        }
+    }
 
     /// Counters of stream `index`.
     async fn stats(&self, index: usize) -> StreamStats;

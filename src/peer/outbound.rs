@@ -30,6 +30,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// A receiver that misses something asks again within this time (RFC 4585 leaves it open; 20 ms
 /// to 50 ms are usual).
 const SETTLING: Duration = Duration::from_millis(60);
+/// A backlog leaves so many times as fast as it was made, ...
+const CATCH_UP: u64 = 4;
+/// ... but no slower than this, bytes a second.
+const LEAST_PACE: u64 = 1_000_000;
 /// How long a drain waits for a first receiver report.
 const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
 
@@ -46,12 +50,30 @@ struct State {
     open: bool,
     closed: bool,
     hold_until: Option<Instant>,
-    frames: VecDeque<(usize, OutboundFrame)>,
+    frames: VecDeque<Waiting>,
+    /// Of what was pushed one by one.
     bytes: usize,
+    start_at_key_frame: bool,
+    /// While a backlog leaves.
+    pace: Option<Pace>,
     /// SSRCs that send no more.
     stopped: Vec<u32>,
     emptied: Option<Instant>,
     streams: Vec<SendStream>,
+}
+
+/// A frame that waits to leave.
+struct Waiting {
+    stream: usize,
+    frame: OutboundFrame,
+    /// It leaves at its pace, see [`Outbound::push_backlog`].
+    paced: bool,
+}
+
+/// How fast a backlog leaves.
+struct Pace {
+    bytes_per_second: u64,
+    due: Instant,
 }
 
 struct SendStream {
@@ -65,6 +87,8 @@ struct SendStream {
     next: u32,
     /// Dropping up to the next key frame, which was last asked for then.
     skipping: Option<Instant>,
+    /// A first frame was taken.
+    begun: bool,
     last: Option<(rtp::Packet, Instant)>,
     acknowledged: Option<u32>,
     /// On a path that loses: repairs may be under way until then.
@@ -81,6 +105,11 @@ pub(super) enum Pushed {
     /// The queue is full, or was and waits for a key frame.
     Dropped {
         /// It is time to ask for a key frame.
+        ask: bool,
+    },
+    /// The stream begins with the next key frame.
+    TooEarly {
+        /// It is time to ask for one.
         ask: bool,
     },
 }
@@ -113,6 +142,13 @@ pub(super) struct Binding {
 }
 
 impl Outbound {
+    /// A queue whose video streams begin with a key frame, or as they come.
+    pub(super) fn starting(at_key_frame: bool) -> Self {
+        let outbound = Self::default();
+        lock(&outbound.state).start_at_key_frame = at_key_frame;
+        outbound
+    }
+
     #[cfg(test)]
     pub(super) fn new(streams: &[StreamConfig]) -> Self {
         let outbound = Self::default();
@@ -229,6 +265,14 @@ impl Outbound {
             return Pushed::Refused;
         }
         let key = frame.key || stream.kind == MediaKind::Audio;
+        if state.start_at_key_frame && !stream.begun && !key {
+            let asked = *stream.skipping.get_or_insert(now);
+            let ask = now.saturating_duration_since(asked) >= ASK_AGAIN;
+            if ask {
+                stream.skipping = Some(now);
+            }
+            return Pushed::TooEarly { ask };
+        }
         let size = frame.len();
         let full = !state.frames.is_empty()
             && (state.frames.len() >= MAX_FRAMES || state.bytes + size > MAX_BYTES);
@@ -244,12 +288,53 @@ impl Outbound {
             return Pushed::Dropped { ask };
         }
         stream.skipping = None;
+        stream.begun = true;
         if !frame.is_empty() {
             state.bytes += size;
-            state.frames.push_back((index, frame));
+            state.frames.push_back(Waiting {
+                stream: index,
+                frame,
+                paced: false,
+            });
             state.emptied = None;
         }
         Pushed::Queued
+    }
+
+    /// Queues what was sent to others since a key frame: it leaves at a pace above its own, so
+    /// that the stream catches up, and below what would flood the path. Bounded by whoever keeps
+    /// the frames.
+    pub(super) fn push_backlog(&self, index: usize, frames: &[OutboundFrame], now: Instant) {
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let open = state.open;
+        let Some(stream) = state.streams.get_mut(index) else {
+            return;
+        };
+        let (Some(first), Some(last)) = (frames.first(), frames.last()) else {
+            return;
+        };
+        let Some(codec) = stream.codec.as_ref().filter(|_| open && first.key) else {
+            return;
+        };
+        let bytes: u64 = frames.iter().map(|f| f.len() as u64).sum();
+        let clock_rate = u64::from(codec.clock_rate.max(1));
+        let time = |f: &OutboundFrame| f.packets.first().map_or(0, |p| p.timestamp);
+        let span = u64::from(time(last).wrapping_sub(time(first))).max(clock_rate / 30);
+        let own = bytes.saturating_mul(clock_rate) / span;
+        state.pace = Some(Pace {
+            bytes_per_second: (own * CATCH_UP).max(LEAST_PACE),
+            due: now,
+        });
+        stream.begun = true;
+        stream.skipping = None;
+        state.emptied = None;
+        let waiting = frames.iter().map(|frame| Waiting {
+            stream: index,
+            frame: frame.clone(),
+            paced: true,
+        });
+        state.frames.extend(waiting);
     }
 
     /// SSRCs that were given up since the last call.
@@ -290,10 +375,21 @@ impl Outbound {
             return frames;
         }
         while into.len() < limit {
-            let Some((index, frame)) = state.frames.pop_front() else {
+            if let Some(due) = state.pace_of_next(now) {
+                state.hold_until = Some(due);
+                break;
+            }
+            let Some(waiting) = state.frames.pop_front() else {
                 break;
             };
-            state.bytes = state.bytes.saturating_sub(frame.len());
+            let Waiting {
+                stream: index,
+                frame,
+                paced,
+            } = waiting;
+            if !paced {
+                state.bytes = state.bytes.saturating_sub(frame.len());
+            }
             if let Some(stream) = state.streams.get_mut(index) {
                 stream.number(index, frame, now, into);
                 frames.push(index);
@@ -389,6 +485,23 @@ impl Outbound {
     }
 }
 
+impl State {
+    /// When the next frame may leave, if that is not now; otherwise it counts as left.
+    fn pace_of_next(&mut self, now: Instant) -> Option<Instant> {
+        let next = self.frames.front().filter(|w| w.paced);
+        let (Some(next), Some(pace)) = (next, &mut self.pace) else {
+            self.pace = None;
+            return None;
+        };
+        if now < pace.due {
+            return Some(pace.due);
+        }
+        let size = next.frame.len() as u64;
+        pace.due = now + Duration::from_micros(size * 1_000_000 / pace.bytes_per_second);
+        None
+    }
+}
+
 impl SendStream {
     fn new(kind: MediaKind, taken: &[u32]) -> Self {
         let mut fresh = random_ssrcs(taken);
@@ -404,6 +517,7 @@ impl SendStream {
             // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
             next: (random() & 0x7fff) as u32,
             skipping: None,
+            begun: false,
             last: None,
             acknowledged: None,
             unsettled: None,
@@ -430,7 +544,7 @@ impl SendStream {
             .extension(HeaderExtension::Mid)
             .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
         let sent = self.send_time(now);
-        for packet in frame.packets {
+        for packet in frame.packets.iter() {
             self.next = self.next.wrapping_add(u32::from(packet.skipped));
             let mut header = rtp::header::Header {
                 version: 2,
@@ -447,9 +561,9 @@ impl SendStream {
             if let Some((id, time)) = &sent {
                 extend(&mut header, *id, time.clone());
             }
-            for (extension, value) in packet.extensions {
-                if let Some(id) = self.extension(extension) {
-                    extend(&mut header, id, value);
+            for (extension, value) in &packet.extensions {
+                if let Some(id) = self.extension(*extension) {
+                    extend(&mut header, id, value.clone());
                 }
             }
             self.next = self.next.wrapping_add(1);
@@ -457,7 +571,7 @@ impl SendStream {
                 stream: index,
                 packet: rtp::Packet {
                     header,
-                    payload: packet.payload,
+                    payload: packet.payload.clone(),
                 },
             });
         }

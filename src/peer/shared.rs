@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::outbound::Outbound;
 use super::runtime::Nudge;
 use super::{Direction, PeerEvent, StreamConfig, StreamStats};
-use crate::media::codec::Codec;
+use crate::media::codec::{Codec, MediaKind};
 use crate::media::queue::InboundQueue;
 use crate::sdp::Declared;
 
@@ -62,6 +62,8 @@ pub(super) struct Control {
 
 /// See the module.
 pub(super) struct Shared {
+    /// Of a former connection, for the streams that go on.
+    queues: Vec<(MediaKind, Arc<InboundQueue>)>,
     lines: Mutex<Lines>,
     /// Grows with every change of the lines, so that the media path need not lock to see one.
     generation: AtomicU64,
@@ -78,11 +80,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(events: mpsc::Sender<PeerEvent>) -> Self {
+    pub(super) fn new(
+        events: mpsc::Sender<PeerEvent>,
+        start_at_key_frame: bool,
+        queues: Vec<(MediaKind, Arc<InboundQueue>)>,
+    ) -> Self {
         Self {
+            queues,
             lines: Mutex::default(),
             generation: AtomicU64::new(0),
-            outbound: Outbound::default(),
+            outbound: Outbound::starting(start_at_key_frame),
             control: Mutex::default(),
             bye_sent: Notify::new(),
             nudge: Arc::new(Nudge::default()),
@@ -134,17 +141,27 @@ impl Shared {
             if former.is_some_and(|line| line.config.kind != config.kind) {
                 former = None;
             }
+            let config_kind = config.kind;
             let told = declared.as_mut().map(|d| d.next().unwrap_or_default());
             Line {
                 config,
                 declared: told
                     .unwrap_or_else(|| former.map(|l| l.declared.clone()).unwrap_or_default()),
-                inbound: queue.unwrap_or_else(|| Arc::new(InboundQueue::new(INBOUND_CAPACITY))),
+                inbound: queue.unwrap_or_else(|| self.new_queue(index, config_kind)),
                 stats: former.map(|line| line.stats.clone()).unwrap_or_default(),
             }
         });
         *lines = Arc::new(new.collect());
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The queue of a new stream: the one of a former connection, or else a fresh one.
+    fn new_queue(&self, index: usize, kind: MediaKind) -> Arc<InboundQueue> {
+        let former = self.queues.get(index);
+        match former {
+            Some((former, queue)) if *former == kind && !queue.is_over() => queue.clone(),
+            _ => Arc::new(InboundQueue::new(INBOUND_CAPACITY)),
+        }
     }
 
     /// Changes the counters of stream `index`.
@@ -176,7 +193,9 @@ impl Shared {
 
     /// No stream delivers anything from now on.
     pub(super) fn end_streams(&self) {
-        self.lines().iter().for_each(|line| line.inbound.end());
+        self.lines()
+            .iter()
+            .for_each(|line| line.inbound.source_ended());
     }
 }
 

@@ -76,7 +76,7 @@ enum Verdict {
 /// The memory between two views.
 #[derive(Debug)]
 struct Watch {
-    role: Role,
+    patience: Duration,
     since: Instant,
     ice_up: Option<Instant>,
     silent: Option<Instant>,
@@ -85,9 +85,9 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(role: Role, now: Instant) -> Self {
+    fn new(patience: Duration, now: Instant) -> Self {
         Self {
-            role,
+            patience,
             since: now,
             ice_up: None,
             silent: None,
@@ -145,7 +145,7 @@ impl Watch {
             .first_heard
             .map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
         let waited = view.now.saturating_duration_since(self.since);
-        (failed || waited > self.role.patience() || heard > OFFERER_PATIENCE).then(|| {
+        (failed || waited > self.patience || heard > OFFERER_PATIENCE).then(|| {
             PeerError::Ice(format!(
                 "no candidate pair worked within {} s",
                 waited.as_secs()
@@ -170,8 +170,10 @@ pub(super) async fn run(
     link: Weak<Link>,
     mut states: watch::Receiver<States>,
     role: Role,
+    patience: Option<Duration>,
 ) {
-    let mut watch = Watch::new(role, Instant::now());
+    let patience = patience.unwrap_or_else(|| role.patience());
+    let mut watch = Watch::new(patience, Instant::now());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -198,7 +200,9 @@ pub(super) async fn run(
                 log::debug!(target: "rswebrtc::peer", "the remote ended the call");
                 shared.outbound.close();
                 if !shared.remote_left.swap(true, Ordering::AcqRel) {
-                    shared.events.tell(PeerEvent::RemoteClosed);
+                    shared
+                        .events
+                        .tell(PeerEvent::RemoteClosed { said_bye: false });
                 }
                 return shared.end_streams();
             }
@@ -249,7 +253,7 @@ mod tests {
         let start = Instant::now();
         let after = |s| start + Duration::from_secs(s);
         let checking = RTCIceConnectionState::Checking;
-        let mut watch = Watch::new(Role::Answerer, start);
+        let mut watch = Watch::new(Role::Answerer.patience(), start);
         assert!(watch.look(view(after(600), checking)).is_none());
         let mut heard = view(after(640), checking);
         heard.first_heard = Some(after(601));
@@ -258,7 +262,7 @@ mod tests {
             matches!(verdict, Some(Verdict::Failed(PeerError::Ice(_)))),
             "{verdict:?}"
         );
-        let mut watch = Watch::new(Role::Offerer, start);
+        let mut watch = Watch::new(Role::Offerer.patience(), start);
         assert!(watch.look(view(after(29), checking)).is_none());
         assert!(watch.look(view(after(31), checking)).is_some());
     }
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn a_remote_that_falls_silent_is_given_up_within_six_seconds() {
         let start = Instant::now();
-        let mut watch = Watch::new(Role::Offerer, start);
+        let mut watch = Watch::new(Role::Offerer.patience(), start);
         let mut up = view(start, RTCIceConnectionState::Connected);
         up.states.connection = RTCPeerConnectionState::Connected;
         assert!(matches!(watch.look(up), Some(Verdict::Connected)));
@@ -287,7 +291,7 @@ mod tests {
     #[test]
     fn a_handshake_that_does_not_end_is_a_dtls_failure() {
         let start = Instant::now();
-        let mut watch = Watch::new(Role::Offerer, start);
+        let mut watch = Watch::new(Role::Offerer.patience(), start);
         let up = |s| {
             view(
                 start + Duration::from_secs(s),

@@ -178,7 +178,9 @@ impl RtcpTap {
         if seen.all(|ssrc| self.gone.contains(ssrc))
             && !self.shared.remote_left.swap(true, Ordering::AcqRel)
         {
-            self.shared.events.tell(PeerEvent::RemoteClosed);
+            self.shared
+                .events
+                .tell(PeerEvent::RemoteClosed { said_bye: true });
         }
     }
 }

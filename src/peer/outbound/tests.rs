@@ -42,7 +42,7 @@ fn frame(key: bool, size: usize) -> OutboundFrame {
     };
     OutboundFrame {
         key,
-        packets: vec![packet],
+        packets: vec![packet].into(),
     }
 }
 

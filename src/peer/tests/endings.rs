@@ -27,7 +27,7 @@ async fn either_side_learns_at_once_that_the_other_closed() {
         let closed = start.elapsed();
         let event = other.event().await;
         let seen = start.elapsed();
-        assert!(matches!(event, PeerEvent::RemoteClosed), "{event:?}");
+        assert!(matches!(event, PeerEvent::RemoteClosed { .. }), "{event:?}");
         println!("closed in {closed:?}, seen after {seen:?}");
         assert!(closed < Duration::from_millis(500), "{closed:?}");
         assert!(seen < Duration::from_millis(400), "{seen:?}");

@@ -89,6 +89,9 @@ fn config() -> PeerConfig {
     PeerConfig {
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         ice_servers: vec![],
+        patience: None,
+        start_at_key_frame: false,
+        queues: Vec::new(),
     }
 }
 
