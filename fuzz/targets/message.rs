@@ -58,6 +58,7 @@ fn well_formed(message: &Message, due: DescriptionType) {
             assert!(!candidate.candidate.chars().any(char::is_control));
         }
         Message::Bye => {}
+        Message::Refuse(_) => panic!("there is no such word on a line"),
     }
     let line = encode(message);
     assert!(line.is_ascii() && !line.contains('\n'), "{line}");

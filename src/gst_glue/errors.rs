@@ -20,6 +20,9 @@ pub fn post(element: &impl IsA<gst::Element>, error: &CallError) {
         CallError::NoCommonCodec { .. } | CallError::NothingFlows { .. } => {
             gst::element_error!(element, gst::StreamError::CodecNotFound, ("{}", text));
         }
+        CallError::NotReady => {
+            gst::element_error!(element, gst::ResourceError::Busy, ("{}", text));
+        }
         CallError::Address(_) => {
             gst::element_error!(element, gst::ResourceError::NotFound, ("{}", text));
         }

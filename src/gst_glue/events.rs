@@ -5,21 +5,40 @@
 use tokio::sync::mpsc;
 
 use crate::session::event::Event;
+use crate::session::host::HostEvent;
 
-/// Calls `handle` with every event until the call's last one, or until `handle` returns `false`.
+/// Something that happened, of which nothing follows the last.
+pub trait Happening: Send + 'static {
+    /// Whether it is the last.
+    fn is_last(&self) -> bool;
+}
+
+impl Happening for Event {
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Ended(_) | Self::Failed(_))
+    }
+}
+
+impl Happening for HostEvent {
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Ended | Self::Failed(_))
+    }
+}
+
+/// Calls `handle` with every event until the last one, or until `handle` returns `false`.
 ///
 /// # Errors
 ///
 /// The system's word when no thread can be started.
-pub fn spawn(
-    mut events: mpsc::Receiver<Event>,
-    mut handle: impl FnMut(Event) -> bool + Send + 'static,
+pub fn spawn<E: Happening>(
+    mut events: mpsc::Receiver<E>,
+    mut handle: impl FnMut(E) -> bool + Send + 'static,
 ) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("rswebrtc-events".to_owned())
         .spawn(move || {
             while let Some(event) = events.blocking_recv() {
-                let last = matches!(event, Event::Ended(_) | Event::Failed(_));
+                let last = event.is_last();
                 if !handle(event) || last {
                     break;
                 }

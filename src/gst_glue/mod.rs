@@ -6,6 +6,7 @@ pub mod av1;
 pub mod caps;
 pub mod errors;
 pub mod events;
+pub mod http_settings;
 pub mod media_pad;
 mod orientation;
 pub mod report;

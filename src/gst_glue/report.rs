@@ -4,6 +4,8 @@
 //! Invariant: neither holds an ICE password, a key or a whole description.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
 use gst::prelude::*;
 
@@ -20,6 +22,12 @@ pub const NEGOTIATED: &str = "rswebrtc-negotiated";
 
 /// Name of the element message with a note from signalling, and of its structure.
 pub const NOTICE: &str = "rswebrtc-notice";
+
+/// Name of the element message that tells where a server listens.
+pub const LISTENING: &str = "rswebrtc-listening";
+
+/// Name of the element message that tells that a lost call is made again.
+pub const RECONNECTING: &str = "rswebrtc-reconnecting";
 
 /// So many notes of one call are told; the rest is in the debug log.
 const NOTICES: u32 = 20;
@@ -90,6 +98,56 @@ impl Teller {
             };
             write(&format!("{}: {what}\n", element.name()));
         }
+    }
+
+    /// Clients can come to `url`.
+    pub fn listening(&self, element: &gst::Element, url: &str) {
+        let structure = gst::Structure::builder(LISTENING).field("url", url).build();
+        self.post(element, structure);
+        if self.on_stderr {
+            let page = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+            write(&format!(
+                "{}: listening on {url}, and {page}/ is a page for browsers\n",
+                element.name()
+            ));
+        }
+    }
+
+    /// What happened to one of many peers.
+    pub fn peer(&self, element: &gst::Element, what: &str, peer: &str) {
+        if self.on_stderr {
+            write(&format!("{}: peer {peer} {what}\n", element.name()));
+        }
+    }
+
+    /// The connection is lost and is made again.
+    pub fn interrupted(&self, element: &gst::Element, cause: &str, delay: Duration) {
+        let structure = gst::Structure::builder(RECONNECTING)
+            .field("cause", cause)
+            .field(
+                "delay",
+                u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            )
+            .build();
+        self.post(element, structure);
+        if self.on_stderr {
+            let when = if delay.is_zero() {
+                "now".to_owned()
+            } else {
+                format!("in {:.1} s", delay.as_secs_f64())
+            };
+            write(&format!(
+                "{}: {cause}: trying again {when}\n",
+                element.name()
+            ));
+        }
+    }
+
+    fn post(&self, element: &gst::Element, structure: gst::Structure) {
+        let message = gst::message::Element::builder(structure)
+            .src(element)
+            .build();
+        let _ = element.post_message(message);
     }
 
     /// Posts a warning, and says it on stderr too: `gst-launch-1.0 -q` leaves warnings out.
@@ -334,15 +392,15 @@ fn picture(caps: &gst::CapsRef) -> String {
 
 /// Counters of a call for the `stats` property: one structure a peer, in it one a stream, W3C names.
 /// Empty before a call and after it.
-pub fn stats_structure(stats: &[(AgreedStream, StreamStats)]) -> gst::Structure {
+pub fn stats_structure(peers: &[(Arc<str>, Vec<(AgreedStream, StreamStats)>)]) -> gst::Structure {
     let mut all = gst::Structure::builder("application/x-rswebrtc-stats");
-    if !stats.is_empty() {
+    for (id, stats) in peers.iter().filter(|(_, stats)| !stats.is_empty()) {
         let mut peer = gst::Structure::builder("peer");
         for (stream, s) in stats {
             let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
             peer = peer.field(name, stream_structure(stream, s));
         }
-        all = all.field("peer-0", peer.build());
+        all = all.field(format!("peer-{id}"), peer.build());
     }
     all.build()
 }

@@ -1,22 +1,28 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Properties that both elements have: one source of names, defaults and texts.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use gst::glib;
 use gst::glib::prelude::*;
 use gst::prelude::*;
 
-use crate::session::SessionConfig;
+use crate::peer::IceServer;
 use crate::session::addresses;
+use crate::session::host::HostConfig;
+use crate::session::reconnect::Reconnect;
+use crate::session::{SessionConfig, SessionOptions};
+use crate::signalling::http::{IceServerLink, Protocol};
 use crate::signalling::{Role, SignallerConfig};
 
 use super::errors::settings_error;
+use super::http_settings::HttpSettings;
 
-/// How descriptions travel between the two peers.
+/// How descriptions travel to those who receive.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstRsWebRtcSignaller")]
-pub enum SignallerKind {
+#[enum_type(name = "GstRsWebRtcSinkSignaller")]
+pub enum SinkSignaller {
     /// Copy and paste.
     #[default]
     #[enum_value(
@@ -30,6 +36,64 @@ pub enum SignallerKind {
         nick = "file"
     )]
     File,
+    /// Publishes.
+    #[enum_value(
+        name = "WHIP client: publishes to the server at 'location'",
+        nick = "whip-client"
+    )]
+    WhipClient,
+    /// Serves viewers.
+    #[enum_value(
+        name = "WHEP server: any number of viewers come to 'location', with a browser too",
+        nick = "whep-server"
+    )]
+    WhepServer,
+}
+
+/// How descriptions travel to whoever sends.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRsWebRtcSrcSignaller")]
+pub enum SrcSignaller {
+    /// Copy and paste.
+    #[default]
+    #[enum_value(
+        name = "Copy and paste: one JSON object a line on stdin and stdout",
+        nick = "stdio"
+    )]
+    Stdio,
+    /// Files.
+    #[enum_value(
+        name = "Files: offer.json, answer.json and bye.json in the directory 'location'",
+        nick = "file"
+    )]
+    File,
+    /// Views.
+    #[enum_value(
+        name = "WHEP client: takes the stream of the server at 'location'",
+        nick = "whep-client"
+    )]
+    WhepClient,
+    /// Takes what is published.
+    #[enum_value(
+        name = "WHIP server: a publisher comes to 'location', with a browser too",
+        nick = "whip-server"
+    )]
+    WhipServer,
+}
+
+/// Either of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Sink(SinkSignaller),
+    Src(SrcSignaller),
+}
+
+/// What a way of signalling needs to begin with.
+pub enum Connection {
+    /// One call.
+    One(SessionConfig),
+    /// Whoever comes.
+    Many(HostConfig),
 }
 
 /// Who writes the offer.
@@ -49,9 +113,10 @@ pub enum RoleSetting {
 }
 
 /// Values of the common properties.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct CallSettings {
-    signaller: SignallerKind,
+    way: Way,
+    http: HttpSettings,
     location: Option<String>,
     role: RoleSetting,
     stun_server: Option<String>,
@@ -60,22 +125,67 @@ pub struct CallSettings {
 }
 
 impl CallSettings {
+    /// Those of a sink.
+    pub fn of_sink() -> Self {
+        Self::new(Way::Sink(SinkSignaller::default()), HttpSettings::new(256))
+    }
+
+    /// Those of a source.
+    pub fn of_src() -> Self {
+        Self::new(Way::Src(SrcSignaller::default()), HttpSettings::new(1))
+    }
+
+    fn new(way: Way, http: HttpSettings) -> Self {
+        Self {
+            way,
+            http,
+            location: None,
+            role: RoleSetting::default(),
+            stun_server: None,
+            turn_servers: Vec::new(),
+            ice_addresses: None,
+        }
+    }
+
     /// The specifications, in the order that gst-inspect shows.
-    pub fn properties() -> Vec<glib::ParamSpec> {
-        vec![
-            glib::ParamSpecEnum::builder::<SignallerKind>("signaller")
-                .nick("Signaller")
-                .blurb("How the session descriptions travel to the other side and back")
+    pub fn properties(&self) -> Vec<glib::ParamSpec> {
+        let mut all = vec![self.signaller_property()];
+        all.extend(Self::common_properties());
+        all.extend(self.http.properties());
+        all
+    }
+
+    fn signaller_property(&self) -> glib::ParamSpec {
+        const NICK: &str = "Signaller";
+        const BLURB: &str = "How the session descriptions travel to the other side and back";
+        match self.way {
+            Way::Sink(_) => glib::ParamSpecEnum::builder::<SinkSignaller>("signaller")
+                .nick(NICK)
+                .blurb(BLURB)
                 .mutable_ready()
                 .build(),
+            Way::Src(_) => glib::ParamSpecEnum::builder::<SrcSignaller>("signaller")
+                .nick(NICK)
+                .blurb(BLURB)
+                .mutable_ready()
+                .build(),
+        }
+    }
+
+    fn common_properties() -> Vec<glib::ParamSpec> {
+        vec![
             glib::ParamSpecString::builder("location")
                 .nick("Location")
-                .blurb("With signaller=file: the directory in which the two sides meet")
+                .blurb(
+                    "file: the directory in which the two sides meet; whip-client, whep-client: \
+                     URL of the endpoint; whep-server, whip-server: URL to listen on, like \
+                     http://127.0.0.1:8080/whep (port 0: any that is free)",
+                )
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder::<RoleSetting>("role")
                 .nick("Role")
-                .blurb("Which side writes the offer")
+                .blurb("Which side writes the offer; over HTTP the client does")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("stun-server")
@@ -113,8 +223,14 @@ impl CallSettings {
 
     /// Sets a common property; `false` when it is none.
     pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) -> bool {
+        if self.http.set(value, pspec) {
+            return true;
+        }
         match pspec.name() {
-            "signaller" => assign(&mut self.signaller, value),
+            "signaller" => match &mut self.way {
+                Way::Sink(way) => assign(way, value),
+                Way::Src(way) => assign(way, value),
+            },
             "location" => assign(&mut self.location, value),
             "role" => assign(&mut self.role, value),
             "stun-server" => assign(&mut self.stun_server, value),
@@ -142,7 +258,10 @@ impl CallSettings {
     /// Reads a common property; `None` when it is none.
     pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
         Some(match pspec.name() {
-            "signaller" => self.signaller.to_value(),
+            "signaller" => match self.way {
+                Way::Sink(way) => way.to_value(),
+                Way::Src(way) => way.to_value(),
+            },
             "location" => self.location.to_value(),
             "role" => self.role.to_value(),
             "stun-server" => self.stun_server.to_value(),
@@ -154,54 +273,145 @@ impl CallSettings {
                     .map(|uri| without_password(uri).to_send_value()),
             )
             .to_value(),
-            _ => return None,
+            _ => return self.http.get(pspec),
         })
     }
 
-    /// Whether a person exchanges the descriptions or watches a terminal while files do.
-    pub fn reports_on_stderr(&self) -> bool {
-        matches!(self.signaller, SignallerKind::Stdio | SignallerKind::File)
+    /// Takes a `whip(s)://` or `whep(s)://` URI as location, and the client that it is for.
+    pub fn set_uri(&mut self, uri: &str) {
+        self.location = Some(uri.to_owned());
+        match &mut self.way {
+            Way::Sink(way) => *way = SinkSignaller::WhipClient,
+            Way::Src(way) => *way = SrcSignaller::WhepClient,
+        }
     }
 
-    /// Everything a call needs.
+    /// The location, if it is a URI that [`Self::set_uri`] takes.
+    pub fn uri(&self) -> Option<String> {
+        let client = matches!(
+            self.way,
+            Way::Sink(SinkSignaller::WhipClient) | Way::Src(SrcSignaller::WhepClient)
+        );
+        self.location.clone().filter(|_| client)
+    }
+
+    /// Whether people watch a terminal: all ways of signalling so far are chosen at one.
+    pub fn reports_on_stderr(&self) -> bool {
+        true
+    }
+
+    /// Everything that is needed to begin.
     ///
     /// # Errors
     ///
     /// `RESOURCE/SETTINGS` naming the property that is missing or wrong.
-    pub fn session_config(&self, automatic: Role) -> Result<SessionConfig, gst::ErrorMessage> {
-        let role = match self.role {
-            RoleSetting::Auto => automatic,
-            RoleSetting::Offer => Role::Offerer,
-            RoleSetting::Answer => Role::Answerer,
-        };
-        let location = self.location.as_deref().filter(|l| !l.is_empty());
-        let signaller = match (self.signaller, location) {
-            (SignallerKind::Stdio, _) => SignallerConfig::Stdio,
-            (SignallerKind::File, Some(directory)) => {
-                SignallerConfig::File(PathBuf::from(directory))
+    pub fn connection(&self, automatic: Role) -> Result<Connection, gst::ErrorMessage> {
+        let again = match self.way {
+            Way::Sink(SinkSignaller::Stdio) | Way::Src(SrcSignaller::Stdio) => {
+                return self.call(automatic, &SignallerConfig::Stdio, None);
             }
-            (SignallerKind::File, None) => {
-                return Err(settings_error(
+            Way::Sink(SinkSignaller::File) | Way::Src(SrcSignaller::File) => {
+                let directory = self.location(
                     "signaller=file needs the directory in which the two sides meet: set location",
-                ));
+                )?;
+                let config = SignallerConfig::File(PathBuf::from(directory));
+                return self.call(automatic, &config, None);
+            }
+            Way::Sink(SinkSignaller::WhepServer) => return self.host(Protocol::Whep),
+            Way::Src(SrcSignaller::WhipServer) => return self.host(Protocol::Whip),
+            Way::Sink(SinkSignaller::WhipClient) => {
+                let url = self.location(
+                    "signaller=whip-client needs the URL of the server's endpoint: set location",
+                )?;
+                self.http.client(Protocol::Whip, url)
+            }
+            Way::Src(SrcSignaller::WhepClient) => {
+                let url = self.location(
+                    "signaller=whep-client needs the URL of the server's endpoint: set location",
+                )?;
+                self.http.client(Protocol::Whep, url)
             }
         };
+        if self.role == RoleSetting::Answer {
+            return Err(settings_error(
+                "role=answer does not go with a WHIP or WHEP client, which offers: leave role alone",
+            ));
+        }
+        self.call(Role::Offerer, &again, self.http.reconnect(&again))
+    }
+
+    fn call(
+        &self,
+        automatic: Role,
+        signaller: &SignallerConfig,
+        reconnect: Option<Reconnect>,
+    ) -> Result<Connection, gst::ErrorMessage> {
+        Ok(Connection::One(SessionConfig {
+            role: match self.role {
+                RoleSetting::Auto => automatic,
+                RoleSetting::Offer => Role::Offerer,
+                RoleSetting::Answer => Role::Answerer,
+            },
+            signaller: signaller.build(),
+            addresses: self.addresses()?,
+            ice_servers: self.ice_servers()?,
+            options: SessionOptions {
+                reconnect,
+                ..SessionOptions::default()
+            },
+        }))
+    }
+
+    fn host(&self, protocol: Protocol) -> Result<Connection, gst::ErrorMessage> {
+        if self.role == RoleSetting::Offer {
+            return Err(settings_error(
+                "role=offer does not go with a WHIP or WHEP server, whose clients offer: leave \
+                 role alone",
+            ));
+        }
+        let url = self.location(
+            "a server needs the URL to listen on: set location, for one to \
+             http://127.0.0.1:8080/whep",
+        )?;
+        let ice_servers = self.ice_servers()?;
+        let links = ice_servers.iter().map(|server| IceServerLink {
+            url: server.url.clone(),
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        });
+        Ok(Connection::Many(HostConfig {
+            server: self.http.server(protocol, url, links.collect())?,
+            addresses: self.addresses()?,
+            ice_servers,
+        }))
+    }
+
+    fn location(&self, missing: &str) -> Result<&str, gst::ErrorMessage> {
+        let location = self.location.as_deref().filter(|l| !l.is_empty());
+        location.ok_or_else(|| settings_error(missing))
+    }
+
+    fn addresses(&self) -> Result<Vec<IpAddr>, gst::ErrorMessage> {
         let wanted = self.ice_addresses.as_deref().unwrap_or_default();
-        let addresses = addresses::local_addresses(wanted).map_err(|e| settings_error(&e))?;
-        let ice_servers = self
-            .stun_server
+        let mut all = addresses::local_addresses(wanted).map_err(|e| settings_error(&e))?;
+        // Who is reached by the machine's own name for itself is on the same machine.
+        if wanted.is_empty()
+            && let Some(loopback) = self.location.as_deref().and_then(addresses::loopback_in)
+            && !all.contains(&loopback)
+        {
+            all.push(loopback);
+        }
+        Ok(all)
+    }
+
+    fn ice_servers(&self) -> Result<Vec<IceServer>, gst::ErrorMessage> {
+        self.stun_server
             .iter()
             .chain(&self.turn_servers)
             .filter(|uri| !uri.is_empty())
             .map(|uri| addresses::ice_server(uri))
             .collect::<Result<_, _>>()
-            .map_err(|e| settings_error(&e))?;
-        Ok(SessionConfig {
-            role,
-            signaller: signaller.build(),
-            addresses,
-            ice_servers,
-        })
+            .map_err(|e| settings_error(&e))
     }
 }
 
@@ -239,10 +449,8 @@ mod tests {
     #[test]
     fn the_file_signaller_names_the_property_it_lacks() {
         gst::init().unwrap();
-        let settings = CallSettings {
-            signaller: SignallerKind::File,
-            ..Default::default()
-        };
-        assert!(settings.session_config(Role::Offerer).is_err());
+        let mut settings = CallSettings::of_sink();
+        settings.way = Way::Sink(SinkSignaller::File);
+        assert!(settings.connection(Role::Offerer).is_err());
     }
 }

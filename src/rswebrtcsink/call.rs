@@ -4,22 +4,23 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::media::codec::Codec;
+use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
-use crate::session::Session;
 use crate::session::negotiation::{Sending, Wish};
 
 use super::gate::Gate;
-
-/// At most one key frame is asked of an encoder in this time.
-const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+use super::outlet::Outlet;
 
 /// Shared by the element and the tracks of one call.
 pub struct SinkCall {
     /// Holds media until the call is up.
     pub gate: Gate,
-    session: Session,
+    /// Peers that media flows to.
+    pub viewers: Viewers,
+    outlet: Outlet,
+    /// At most one key frame is asked of an encoder in this time.
+    key_frame_interval: Duration,
     /// Plain data; never held over a call into GStreamer or the session's waits.
     tracks: Mutex<Tracks>,
 }
@@ -43,21 +44,75 @@ struct Track {
     released: bool,
     finished: bool,
     key_frame_asked: Option<Instant>,
+    /// One is to be asked for as soon as that may be done again.
+    key_frame_pending: bool,
+    /// Nobody upstream took the last request.
+    no_key_frames: bool,
+}
+
+/// What to do about a wish for a key frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyFrame {
+    /// Ask for it.
+    Now,
+    /// Ask for it after this time.
+    After {
+        /// From now.
+        delay: Duration,
+        /// Whether somebody makes them, as far as is known.
+        made: bool,
+    },
+    /// It will be asked for.
+    Pending {
+        /// Whether somebody makes them, as far as is known.
+        made: bool,
+    },
+}
+
+/// The peers of a host that media flows to.
+#[derive(Debug, Default)]
+pub struct Viewers(Mutex<Vec<Arc<str>>>);
+
+impl Viewers {
+    /// Adds one.
+    pub fn add(&self, id: &Arc<str>) {
+        self.lock().push(id.clone());
+    }
+
+    /// Removes one; tells whether it was there.
+    pub fn remove(&self, id: &str) -> bool {
+        let mut all = self.lock();
+        let at = all.iter().position(|other| **other == *id);
+        at.map(|at| all.swap_remove(at)).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 impl SinkCall {
     /// A call without tracks.
-    pub fn new(session: Session) -> Arc<Self> {
+    pub fn new(outlet: Outlet, key_frame_interval: Duration) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
-            session,
+            viewers: Viewers::default(),
+            outlet,
+            key_frame_interval,
             tracks: Mutex::default(),
         })
     }
 
-    /// The session.
-    pub fn session(&self) -> &Session {
-        &self.session
+    /// Where what is sent goes to.
+    pub fn outlet(&self) -> &Outlet {
+        &self.outlet
+    }
+
+    /// Whether media is taken: by a peer, or by a host that keeps it for those who come.
+    pub fn takes_media(&self) -> bool {
+        self.gate.is_open() || self.outlet.host().is_some()
     }
 
     /// Adds a track for pad `name`; during the call it is negotiated once its codec is known.
@@ -71,6 +126,8 @@ impl SinkCall {
             released: false,
             finished: false,
             key_frame_asked: None,
+            key_frame_pending: false,
+            no_key_frames: false,
         });
         tracks.all.len() - 1
     }
@@ -90,7 +147,7 @@ impl SinkCall {
         }
         if tracks.started && tracks.all.iter().all(|t| t.finished || t.released) {
             drop(tracks);
-            self.session.finish();
+            self.outlet.finish();
             return;
         }
         self.tell_session(tracks);
@@ -162,7 +219,7 @@ impl SinkCall {
         });
         let wish = Wish::Send(wish.collect());
         // Under the lock, so that a later wish cannot overtake this one; it does not wait.
-        self.session.set_wish(wish);
+        self.outlet.set_wish(wish);
     }
 
     /// Whether the call has begun, and the pads that it still waits for.
@@ -193,23 +250,60 @@ impl SinkCall {
     /// Queues a frame; `false` when it was dropped.
     pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
         self.sent_as(track)
-            .is_some_and(|local| self.session.push_frame(local, frame))
+            .is_some_and(|local| self.outlet.push_frame(local, frame))
+    }
+
+    /// Whether `track` is video.
+    pub fn is_video(&self, track: usize) -> bool {
+        let tracks = self.lock();
+        let codec = tracks.all.get(track).and_then(|t| t.codec.as_ref());
+        codec.is_some_and(|codec| codec.kind == MediaKind::Video)
     }
 
     /// Whether the encoder of `track` may be asked for a key frame now.
     pub fn may_ask_key_frame(&self, track: usize) -> bool {
+        self.key_frame(track) == KeyFrame::Now
+    }
+
+    /// Somebody wants a key frame of `track`.
+    pub fn key_frame(&self, track: usize) -> KeyFrame {
         let mut tracks = self.lock();
         let Some(track) = tracks.all.get_mut(track) else {
-            return false;
+            return KeyFrame::Pending { made: false };
         };
-        let now = Instant::now();
-        let due = track
-            .key_frame_asked
-            .is_none_or(|then| now.duration_since(then) >= KEY_FRAME_INTERVAL);
-        if due {
-            track.key_frame_asked = Some(now);
+        let made = !track.no_key_frames;
+        if track.key_frame_pending {
+            return KeyFrame::Pending { made };
         }
-        due
+        let now = Instant::now();
+        let passed = track.key_frame_asked.map(|then| now.duration_since(then));
+        match passed.and_then(|passed| self.key_frame_interval.checked_sub(passed)) {
+            Some(delay) if !delay.is_zero() && made => {
+                track.key_frame_pending = self.outlet.host().is_some();
+                KeyFrame::After { delay, made }
+            }
+            // There is no use in asking whoever took none of the requests, but now and then.
+            Some(delay) if !delay.is_zero() => KeyFrame::Pending { made },
+            _ => {
+                track.key_frame_asked = Some(now);
+                KeyFrame::Now
+            }
+        }
+    }
+
+    /// The time of [`KeyFrame::After`] is over.
+    pub fn key_frame_is_due(&self, track: usize) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.key_frame_pending = false;
+            track.key_frame_asked = None;
+        }
+    }
+
+    /// Whether the request for a key frame of `track` was taken.
+    pub fn makes_key_frames(&self, track: usize, made: bool) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.no_key_frames = !made;
+        }
     }
 
     /// `track` has ended. Tells whether it was the last one.

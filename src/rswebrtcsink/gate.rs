@@ -152,6 +152,16 @@ impl Gate {
         self.change(|state| state.open = true);
     }
 
+    /// The peer is gone, and another follows: what is held waits for it, and time starts anew.
+    pub fn interrupt(&self) {
+        self.change(|state| {
+            state.open = false;
+            state.offset = None;
+            state.own_offsets.clear();
+            state.waiting.clear();
+        });
+    }
+
     /// The pipeline runs (or no longer does).
     pub fn set_playing(&self, playing: bool) {
         self.change(|state| state.playing = playing);

@@ -10,21 +10,26 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use tokio::sync::mpsc;
 
 use crate::gst_glue::media_pad::{self, MediaPad};
+use crate::gst_glue::settings::Connection;
 use crate::gst_glue::{caps, errors, events, report};
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
 use crate::session::Session;
 use crate::session::event::Event;
+use crate::session::host::Host;
 use crate::signalling::Role;
 
 use super::access_unit;
 use super::call::SinkCall;
 use super::gate::Closed;
+use super::outlet::{ONLY_PEER, Outlet};
 use super::pad::Chain;
 use super::settings::Settings;
 use super::track_sink::TrackSink;
+use super::viewers::GopCache;
 
 /// A state change to READY waits this long for the bye; the rest goes on in the background.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
@@ -59,6 +64,20 @@ impl ObjectImpl for RsWebRtcSink {
         PROPERTIES.as_ref()
     }
 
+    fn signals() -> &'static [glib::subclass::Signal] {
+        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> = LazyLock::new(|| {
+            ["peer-added", "peer-removed"]
+                .into_iter()
+                .map(|name| {
+                    glib::subclass::Signal::builder(name)
+                        .param_types([String::static_type()])
+                        .build()
+                })
+                .collect()
+        });
+        SIGNALS.as_ref()
+    }
+
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(value, pspec);
     }
@@ -66,7 +85,7 @@ impl ObjectImpl for RsWebRtcSink {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
             let call = lock(&self.call).clone();
-            let stats = call.map(|call| call.session().stats()).unwrap_or_default();
+            let stats = call.map(|call| call.outlet().stats()).unwrap_or_default();
             return report::stats_structure(&stats).to_value();
         }
         let settings = lock(&self.settings);
@@ -273,7 +292,7 @@ impl ElementImpl for RsWebRtcSink {
         let result = self.parent_change_state(transition);
         match transition {
             PausedToPlaying if result.is_ok() => self.with_call(|call| {
-                call.session().begin();
+                call.outlet().begin();
                 call.gate.set_playing(true);
             }),
             PausedToReady => self.stop_call(),
@@ -306,29 +325,59 @@ impl RsWebRtcSink {
 
     fn start_call(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let config = settings.call.session_config(Role::Offerer)?;
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
         let factory = Arc::new(crate::peer::WebRtcPeerFactory);
-        let (session, receiver) = Session::start(config, factory, &handle);
-        let call = SinkCall::new(session);
+        let call = match settings.call.connection(Role::Offerer)? {
+            Connection::One(config) => {
+                let (session, events) = Session::start(config, factory, &handle);
+                self.take_call(Outlet::One(session), events, Self::happened)?
+            }
+            Connection::Many(config) => {
+                let (host, events) = Host::start(config, factory, &handle);
+                host.keep_for_late_comers(settings.gop_cache != GopCache::Off);
+                self.take_call(Outlet::Many(host), events, Self::hosted)?
+            }
+        };
+        self.watch_silent_pads(&call);
+        Ok(())
+    }
+
+    /// Makes `outlet` the call, and has `handle` take its events.
+    fn take_call<E: events::Happening>(
+        &self,
+        outlet: Outlet,
+        receiver: mpsc::Receiver<E>,
+        handle: impl Fn(&Self, &Arc<SinkCall>, E, &mut report::Teller) -> bool + Send + 'static,
+    ) -> Result<Arc<SinkCall>, gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let interval = Duration::from_millis(settings.min_force_key_unit_interval.into());
+        let call = SinkCall::new(outlet, interval);
         for pad in lock(&self.pads).iter_mut() {
             pad.track = Some(call.add_track(&pad.ghost.name()));
         }
         *lock(&self.call) = Some(call.clone());
         let weak = self.obj().downgrade();
         let of_call = Arc::downgrade(&call);
-        let reports = settings.call.reports_on_stderr();
-        let mut teller = report::Teller::new(reports);
+        let mut teller = report::Teller::new(settings.call.reports_on_stderr());
         events::spawn(receiver, move |event| {
             let (Some(sink), Some(call)) = (weak.upgrade(), of_call.upgrade()) else {
                 return false;
             };
-            sink.imp().happened(&call, event, &mut teller)
+            handle(sink.imp(), &call, event, &mut teller)
         })
         .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("no thread: {}", e)))?;
-        self.watch_silent_pads(&call);
-        Ok(())
+        Ok(call)
+    }
+
+    pub(super) fn is_current(&self, call: &Arc<SinkCall>) -> bool {
+        lock(&self.call)
+            .as_ref()
+            .is_some_and(|c| Arc::ptr_eq(c, call))
+    }
+
+    pub(super) fn gop_cache(&self) -> GopCache {
+        lock(&self.settings).gop_cache
     }
 
     /// A call that never starts because one pad gets no data is the worst riddle: name the pad.
@@ -336,7 +385,7 @@ impl RsWebRtcSink {
         let weak = self.obj().downgrade();
         let call = call.clone();
         events::spawn_watch(move || {
-            if call.session().wait_done(SILENT_PAD) {
+            if call.outlet().wait_done(SILENT_PAD) {
                 return;
             }
             let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
@@ -366,7 +415,7 @@ impl RsWebRtcSink {
     fn stop_call(&self) {
         let call = lock(&self.call).take();
         if let Some(call) = call
-            && !call.session().stop(STOP_LIMIT)
+            && !call.outlet().stop(STOP_LIMIT)
         {
             gst::info!(CAT, imp = self, "the call ends in the background");
         }
@@ -427,10 +476,10 @@ impl RsWebRtcSink {
 
     /// Runs on the call's event thread. Tells whether more events are wanted.
     fn happened(&self, call: &Arc<SinkCall>, event: Event, teller: &mut report::Teller) -> bool {
-        let current = lock(&self.call)
-            .as_ref()
-            .is_some_and(|c| Arc::ptr_eq(c, call));
-        if !current {
+        let Outlet::One(session) = call.outlet() else {
+            return false;
+        };
+        if !self.is_current(call) {
             return false;
         }
         let obj = self.obj();
@@ -463,15 +512,16 @@ impl RsWebRtcSink {
                 ask_key_frames(call, &in_need);
                 teller.agreed(streams);
                 if during_call {
-                    let stats = call.session().stats();
+                    let stats = session.stats();
                     teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
                 }
             }
             Event::Connected(info) => {
                 let in_need = self.start_tracks(|_| true);
                 call.gate.open();
+                obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
                 ask_key_frames(call, &in_need);
-                let stats = call.session().stats();
+                let stats = session.stats();
                 let pads = self.pad_caps(call);
                 teller.connected(obj.upcast_ref(), &info, &stats, &pads);
             }
@@ -482,6 +532,10 @@ impl RsWebRtcSink {
                         sink.ask_key_frame();
                     }
                 }
+            }
+            Event::Interrupted { cause, delay, .. } => {
+                call.gate.interrupt();
+                teller.interrupted(obj.upcast_ref(), &cause, delay);
             }
             Event::Ended(cause) => {
                 teller.ended(obj.upcast_ref(), cause);
@@ -502,7 +556,7 @@ impl RsWebRtcSink {
         in_need
     }
 
-    fn tracks(&self) -> Vec<(usize, TrackSink)> {
+    pub(super) fn tracks(&self) -> Vec<(usize, TrackSink)> {
         lock(&self.pads)
             .iter()
             .filter_map(|p| Some((p.track?, p.chain.as_ref()?.track().clone())))

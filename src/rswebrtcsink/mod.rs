@@ -33,10 +33,12 @@ mod access_unit;
 mod call;
 mod gate;
 mod imp;
+mod outlet;
 mod pad;
 mod settings;
 mod timing;
 mod track_sink;
+mod viewers;
 
 glib::wrapper! {
     /// The `rswebrtcsink` element.

@@ -8,6 +8,7 @@ use gst::prelude::*;
 use crate::gst_glue::settings::CallSettings;
 
 use super::track_sink::EarlyData;
+use super::viewers::GopCache;
 
 /// All settings of a sink; read as a snapshot.
 #[derive(Debug, Clone)]
@@ -18,14 +19,20 @@ pub struct Settings {
     pub early_data: EarlyData,
     /// Send in clock time.
     pub sync: bool,
+    /// What those get who come while the stream runs.
+    pub gop_cache: GopCache,
+    /// ms
+    pub min_force_key_unit_interval: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            call: CallSettings::default(),
+            call: CallSettings::of_sink(),
             early_data: EarlyData::Auto,
             sync: true,
+            gop_cache: GopCache::Auto,
+            min_force_key_unit_interval: 500,
         }
     }
 }
@@ -34,7 +41,7 @@ impl Settings {
     /// The specifications.
     pub fn properties() -> Vec<glib::ParamSpec> {
         let defaults = Self::default();
-        let mut properties = CallSettings::properties();
+        let mut properties = defaults.call.properties();
         properties.extend([
             glib::ParamSpecEnum::builder_with_default("early-data", defaults.early_data)
                 .nick("Early data")
@@ -45,6 +52,21 @@ impl Settings {
                 .nick("Sync")
                 .blurb("Send in the time of the pipeline's clock: a stored film at its own speed; false only for live sources")
                 .default_value(defaults.sync)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("gop-cache", defaults.gop_cache)
+                .nick("GOP cache")
+                .blurb("Server: what those see first who come while the stream runs")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("min-force-key-unit-interval")
+                .nick("Least time between key frame requests")
+                .blurb(
+                    "An encoder is asked for at most one key frame in this time, however many \
+                     peers want one, ms",
+                )
+                .maximum(60_000)
+                .default_value(defaults.min_force_key_unit_interval)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -61,9 +83,14 @@ impl Settings {
         if self.call.set(value, pspec) {
             return true;
         }
-        match (pspec.name(), value.get::<EarlyData>(), value.get::<bool>()) {
-            ("early-data", Ok(early_data), _) => self.early_data = early_data,
-            ("sync", _, Ok(sync)) => self.sync = sync,
+        match pspec.name() {
+            "early-data" => self.early_data = value.get().unwrap_or(self.early_data),
+            "sync" => self.sync = value.get().unwrap_or(self.sync),
+            "gop-cache" => self.gop_cache = value.get().unwrap_or(self.gop_cache),
+            "min-force-key-unit-interval" => {
+                let interval = value.get().unwrap_or(self.min_force_key_unit_interval);
+                self.min_force_key_unit_interval = interval;
+            }
             _ => return false,
         }
         true
@@ -74,6 +101,8 @@ impl Settings {
         match pspec.name() {
             "early-data" => Some(self.early_data.to_value()),
             "sync" => Some(self.sync.to_value()),
+            "gop-cache" => Some(self.gop_cache.to_value()),
+            "min-force-key-unit-interval" => Some(self.min_force_key_unit_interval.to_value()),
             _ => self.call.get(pspec),
         }
     }

@@ -70,11 +70,12 @@ impl TrackSink {
     }
 
     /// Asks upstream for a key frame.
-    pub fn ask_key_frame(&self) {
+    /// Tells whether somebody took it.
+    pub fn ask_key_frame(&self) -> bool {
         let event = gst_video::UpstreamForceKeyUnitEvent::builder()
             .all_headers(true)
             .build();
-        self.sink_pad().push_event(event);
+        self.sink_pad().push_event(event)
     }
 
     /// Caps of the stream before its payloader.
@@ -135,7 +136,7 @@ mod imp {
             self.orient();
             OutboundFrame {
                 key: std::mem::take(&mut self.key),
-                packets: std::mem::take(&mut self.packets),
+                packets: std::mem::take(&mut self.packets).into(),
             }
         }
 
@@ -359,8 +360,8 @@ mod imp {
                 return;
             }
             gst::debug!(CAT, imp = self, "all tracks ended, delivering the rest");
-            call.session().finish();
-            while !call.session().wait_done(Duration::from_millis(50)) {
+            call.outlet().finish();
+            while !call.outlet().wait_done(Duration::from_millis(50)) {
                 if call.gate.interrupted(local) {
                     return;
                 }
@@ -566,7 +567,7 @@ mod imp {
                 }
             }
             let (call, local) = (track.call.clone(), track.local);
-            if !call.gate.is_open() {
+            if !call.takes_media() {
                 return Ok(gst::FlowSuccess::Ok);
             }
             if track.needs_key {

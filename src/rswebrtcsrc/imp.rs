@@ -12,6 +12,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use crate::gst_glue::settings::Connection;
 use crate::gst_glue::{caps, errors, events, media_pad, report};
 use crate::logging::SRC as CAT;
 use crate::media::codec::MediaKind;
@@ -82,7 +83,7 @@ impl ObjectImpl for RsWebRtcSrc {
         if pspec.name() == "stats" {
             let call = lock(&self.call).clone();
             let stats = call.map(|call| call.session.stats()).unwrap_or_default();
-            return report::stats_structure(&stats).to_value();
+            return report::stats_structure(&[("0".into(), stats)]).to_value();
         }
         let settings = lock(&self.settings);
         settings
@@ -209,7 +210,12 @@ impl RsWebRtcSrc {
     fn start_call(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let wish = settings.wish()?;
-        let config = settings.call.session_config(Role::Answerer)?;
+        let Connection::One(config) = settings.call.connection(Role::Answerer)? else {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("whip-server is not there yet")
+            ));
+        };
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
         let factory = Arc::new(crate::peer::WebRtcPeerFactory);
@@ -277,6 +283,9 @@ impl RsWebRtcSrc {
                 let pads = self.pads();
                 teller.connected(self.obj().upcast_ref(), &info, &stats, &pads);
                 self.watch_silent_streams(call);
+            }
+            Event::Interrupted { cause, delay, .. } => {
+                teller.interrupted(self.obj().upcast_ref(), &cause, delay);
             }
             Event::Ended(cause) => teller.ended(self.obj().upcast_ref(), cause),
             Event::Failed(error @ CallError::Lost(_)) => {

@@ -26,7 +26,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            call: CallSettings::default(),
+            call: CallSettings::of_src(),
             latency: 200,
             video_codecs: None,
             audio_codecs: None,
@@ -40,7 +40,7 @@ impl Settings {
     /// The specifications.
     pub fn properties() -> Vec<glib::ParamSpec> {
         let defaults = Self::default();
-        let mut properties = CallSettings::properties();
+        let mut properties = defaults.call.properties();
         properties.extend([
             glib::ParamSpecUInt::builder("latency")
                 .nick("Latency")

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
+use crate::media::codec::MediaKind;
+use crate::media::queue::InboundQueue;
 use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory};
 use crate::sdp::Remote;
 use crate::signalling::message::{Candidate, Description, DescriptionType, Message};
-use crate::signalling::{Exchange, Notice, Role, SignallingError};
+use crate::signalling::{Notice, Role, SignallingError};
 
 use super::error::CallError;
 use super::event::{EndCause, Event};
 use super::negotiation::{self, Agreement, Wish};
+use super::reconnect::{self, Backoff, Reconnect};
+use super::wire::Wire;
 use super::{Command, SessionConfig, Shared};
 
 /// What was sent may take this long to be acknowledged before we say bye all the same.
@@ -39,50 +41,41 @@ pub(super) async fn run(
     tokio::select! {
         () = shared.begun.notified() => {}
         () = shared.cancel.cancelled() => {
-            shared.set_done();
+            shared.done.set();
             return;
         }
     }
-    let (outgoing, for_remote) = mpsc::channel(16);
-    let (from_remote, incoming) = mpsc::channel(16);
-    let (to_user, notices) = mpsc::channel(16);
-    let either_side_offers = config.signaller.either_side_offers();
-    // Not a child of the call's token: a bye is still to be said after that one is cancelled.
-    let signalling_cancel = CancellationToken::new();
-    let signalling = tokio::spawn(config.signaller.run(Exchange {
-        role: config.role,
-        outgoing: for_remote,
-        incoming: from_remote,
-        notices: to_user,
-        cancel: signalling_cancel.clone(),
-    }));
+    let wire = Wire::connect(config.signaller, config.role);
     let mut call = Call {
         role: config.role,
+        may_offer: config.role == Role::Offerer || wire.either_side_offers,
         template: PeerConfig {
             addresses: config.addresses,
             ice_servers: config.ice_servers,
+            patience: config.options.patience,
+            start_at_key_frame: config.options.start_at_key_frame,
+            queues: Vec::new(),
         },
+        wish_patience: config.options.wish_patience,
+        reconnect: config.options.reconnect,
         factory,
         shared: shared.clone(),
         commands,
         events,
-        outgoing: Some(outgoing),
-        incoming,
-        notices,
-        signalling: Some(signalling),
-        signalling_cancel,
+        wire,
         peer_events: None,
         candidates: Vec::new(),
         spoken: false,
         heard: false,
         remote_said_bye: false,
+        streams_over: false,
+        connected: false,
         finish_asked: false,
         wish: Wish::Send(Vec::new()),
         agreement: Agreement::default(),
         offering: None,
         offer_due: false,
         told_left_out: Vec::new(),
-        may_offer: config.role == Role::Offerer || either_side_offers,
     };
     let outcome = tokio::select! {
         biased;
@@ -90,21 +83,19 @@ pub(super) async fn run(
         outcome = call.make() => outcome,
     };
     call.end(outcome).await;
-    shared.set_done();
+    shared.done.set();
 }
 
 pub(super) struct Call {
     pub(super) role: Role,
-    template: PeerConfig,
+    pub(super) template: PeerConfig,
     factory: Arc<dyn PeerFactory>,
     pub(super) shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) outgoing: Option<mpsc::Sender<Message>>,
-    pub(super) incoming: mpsc::Receiver<Message>,
-    pub(super) notices: mpsc::Receiver<Notice>,
-    pub(super) signalling: Option<JoinHandle<Result<(), SignallingError>>>,
-    pub(super) signalling_cancel: CancellationToken,
+    pub(super) wire: Wire,
+    wish_patience: Option<Duration>,
+    pub(super) reconnect: Option<Reconnect>,
     peer_events: Option<mpsc::Receiver<PeerEvent>>,
     /// Candidates that came before the description they belong to.
     candidates: Vec<Candidate>,
@@ -113,6 +104,10 @@ pub(super) struct Call {
     /// A description of the remote came: it waits for ours, or for a bye.
     pub(super) heard: bool,
     pub(super) remote_said_bye: bool,
+    /// It said so of every stream that it sends.
+    streams_over: bool,
+    /// Media flows, or did before it was lost.
+    connected: bool,
     finish_asked: bool,
     pub(super) wish: Wish,
     /// What holds.
@@ -139,6 +134,43 @@ impl Call {
             return Ok(EndCause::Local);
         };
         self.wish = wish;
+        let mut backoff = Backoff::default();
+        let mut was_up = false;
+        loop {
+            let outcome = self.attempt().await;
+            was_up |= self.connected;
+            if std::mem::take(&mut self.connected) {
+                backoff.succeeded();
+            }
+            // What never worked will not by itself: its error helps more than waiting.
+            let Some(reconnect) = self.reconnect.clone().filter(|_| was_up) else {
+                return outcome;
+            };
+            let Some(least) = reconnect::retry(&outcome, self.streams_over) else {
+                return outcome;
+            };
+            if self.finish_asked {
+                return outcome;
+            }
+            let spread = f64::from(reconnect::random_byte()) / 256.0;
+            let now = Instant::now();
+            let Some(delay) = backoff.next(reconnect.limit, least, now, spread) else {
+                return outcome;
+            };
+            self.tell(Event::Interrupted {
+                cause: interruption(&outcome),
+                delay,
+                tries: backoff.tries(),
+            })
+            .await;
+            if !self.start_over(reconnect, delay).await? {
+                return Ok(EndCause::Local);
+            }
+        }
+    }
+
+    /// One connection, from the offer to its end.
+    async fn attempt(&mut self) -> Result<EndCause, CallError> {
         let agreed = match self.role {
             Role::Offerer => self.offer().await?,
             Role::Answerer => self.answer().await?,
@@ -156,10 +188,50 @@ impl Call {
         self.talk().await
     }
 
-    async fn wish(&mut self) -> Result<Option<Wish>, CallError> {
+    /// Gives the lost connection up, waits, and begins another. `false`: the element wants no more.
+    async fn start_over(
+        &mut self,
+        reconnect: Reconnect,
+        delay: Duration,
+    ) -> Result<bool, CallError> {
+        self.hang_up(None).await;
+        self.peer_events = None;
+        if let Some(former) = self.shared.take_peer() {
+            self.template.queues = former_queues(&*former, &self.agreement);
+        }
+        let until = Instant::now() + delay;
         loop {
-            // Descriptions that come early wait in their channel.
-            match self.turn(false).await? {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                command = self.commands.recv() => match command {
+                    Some(Command::Wish(wish)) => self.wish = wish,
+                    Some(Command::Finish) | None => return Ok(false),
+                },
+            }
+        }
+        self.wire = Wire::connect(reconnect.again.build(), self.role);
+        self.agreement = Agreement::default();
+        self.offering = None;
+        self.offer_due = false;
+        self.candidates.clear();
+        self.told_left_out.clear();
+        (self.spoken, self.heard) = (false, false);
+        (self.remote_said_bye, self.streams_over) = (false, false);
+        Ok(true)
+    }
+
+    async fn wish(&mut self) -> Result<Option<Wish>, CallError> {
+        let until = self.wish_patience.map(|patience| Instant::now() + patience);
+        loop {
+            let turn = tokio::select! {
+                // Descriptions that come early wait in their channel.
+                turn = self.turn(false) => turn?,
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    self.heard = true;
+                    return Err(CallError::NotReady);
+                }
+            };
+            match turn {
                 Some(Turn::Command(Command::Wish(wish))) => return Ok(Some(wish)),
                 Some(Turn::Command(Command::Finish)) | None => return Ok(None),
                 Some(_) => {}
@@ -202,18 +274,14 @@ impl Call {
             e => CallError::Peer(e),
         })?;
         self.peer_events = Some(events);
-        let _ = self.shared.peer.set(peer.clone());
+        self.shared.set_peer(peer.clone());
         Ok(peer)
     }
 
     pub(super) async fn say(&mut self, kind: DescriptionType, sdp: String) {
         self.spoken = true;
-        if let Some(outgoing) = &self.outgoing {
-            // overflow: awaited; an error means that signalling ended, which `turn` reports.
-            let _ = outgoing
-                .send(Message::Description(Description { kind, sdp }))
-                .await;
-        }
+        let description = Description { kind, sdp };
+        self.wire.say(Message::Description(description)).await;
     }
 
     /// The remote's description; `None` after a bye.
@@ -272,25 +340,24 @@ impl Call {
 
     /// Until the call ends.
     async fn talk(&mut self) -> Result<EndCause, CallError> {
-        let Some(peer) = self.shared.peer.get().cloned() else {
+        let Some(peer) = self.shared.peer() else {
             return Err(CallError::Peer(PeerError::Closed));
         };
         if std::mem::take(&mut self.offer_due) {
             self.renegotiate(&peer).await;
         }
-        let mut connected = false;
         let mut linger_until: Option<Instant> = None;
         loop {
             if self.finish_asked && self.receiving() {
                 return Ok(EndCause::Local);
             }
-            if self.finish_asked && connected {
+            if self.finish_asked && self.connected {
                 return self.deliver(&peer).await;
             }
             let turn = tokio::select! {
                 turn = self.turn(true) => match turn {
                     // Media flows without signalling.
-                    Err(CallError::Signalling(error)) if connected => {
+                    Err(CallError::Signalling(error)) if self.connected => {
                         self.tell(Event::Notice(error.to_string())).await;
                         self.give_offer_up("signalling ended before the offer was answered").await;
                         continue;
@@ -299,12 +366,12 @@ impl Call {
                 },
                 () = sleep_until(linger_until.unwrap_or_else(Instant::now)),
                     if linger_until.is_some() => {
-                    return if connected { Ok(EndCause::Remote) } else { Err(hung_up()) };
+                    return if self.connected { Ok(EndCause::Remote) } else { Err(hung_up()) };
                 }
             };
             match turn {
                 Some(Turn::Peer(PeerEvent::Connected)) => {
-                    connected = true;
+                    self.connected = true;
                     let info = peer.transport_info().await;
                     self.tell(Event::Connected(info)).await;
                 }
@@ -313,14 +380,15 @@ impl Call {
                         self.tell(Event::KeyFrameRequest(local)).await;
                     }
                 }
-                Some(Turn::Peer(PeerEvent::RemoteClosed)) if connected => {
+                Some(Turn::Peer(PeerEvent::RemoteClosed { said_bye })) if self.connected => {
+                    self.streams_over = said_bye;
                     // DTLS is closed: nothing can follow it.
                     return Ok(EndCause::Remote);
                 }
-                Some(Turn::Peer(PeerEvent::RemoteClosed)) => {
+                Some(Turn::Peer(PeerEvent::RemoteClosed { .. })) => {
                     linger_until.get_or_insert_with(|| Instant::now() + LINGER);
                 }
-                Some(Turn::Peer(PeerEvent::Failed(error))) if connected => {
+                Some(Turn::Peer(PeerEvent::Failed(error))) if self.connected => {
                     return Err(CallError::Lost(error));
                 }
                 Some(Turn::Peer(PeerEvent::Failed(error))) => {
@@ -328,6 +396,7 @@ impl Call {
                 }
                 Some(Turn::Message(Message::Bye)) => {
                     self.remote_said_bye = true;
+                    self.streams_over = true;
                     linger_until.get_or_insert_with(|| Instant::now() + LINGER);
                 }
                 Some(Turn::Message(Message::Refuse(refusal))) => {
@@ -363,7 +432,7 @@ impl Call {
                 turn = self.turn(true) => match turn {
                     // What is left to deliver needs no signalling.
                     Err(error) => self.tell(Event::Notice(error.to_string())).await,
-                    Ok(Some(Turn::Peer(PeerEvent::RemoteClosed)) | None) => {
+                    Ok(Some(Turn::Peer(PeerEvent::RemoteClosed { .. })) | None) => {
                         return Ok(EndCause::Remote);
                     }
                     Ok(Some(Turn::Message(Message::Bye))) => {
@@ -400,25 +469,25 @@ impl Call {
                 }
             };
             let signalling_end = async {
-                match &mut self.signalling {
+                match &mut self.wire.task {
                     Some(task) => task.await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                Some(notice) = self.notices.recv() => {
+                Some(notice) = self.wire.notices.recv() => {
                     let Notice(text) = notice;
                     // overflow: awaited; the element takes events on a thread of its own.
                     let _ = self.events.send(Event::Notice(text)).await;
                 }
-                Some(message) = self.incoming.recv(), if read_messages => {
+                Some(message) = self.wire.incoming.recv(), if read_messages => {
                     return Ok(Some(Turn::Message(message)));
                 }
                 command = self.commands.recv() => return Ok(command.map(Turn::Command)),
                 Some(event) = peer_event => return Ok(Some(Turn::Peer(event))),
                 ended = signalling_end, if read_messages => {
-                    self.signalling = None;
+                    self.wire.task = None;
                     match ended {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => return Err(error.into()),
@@ -437,6 +506,27 @@ impl Call {
         // overflow: awaited; the element takes events on a thread of its own. An error means
         // that the element is gone.
         let _ = self.events.send(event).await;
+    }
+}
+
+/// The queues of the streams that were received, for the connection that follows.
+fn former_queues(peer: &dyn Peer, agreement: &Agreement) -> Vec<(MediaKind, Arc<InboundQueue>)> {
+    let mut queues = Vec::new();
+    for (index, config) in agreement.streams.iter().enumerate() {
+        match peer.inbound(index) {
+            Some(queue) => queues.push((config.kind, queue)),
+            // Holds the place.
+            None => queues.push((config.kind, Arc::new(InboundQueue::new(1)))),
+        }
+    }
+    queues
+}
+
+/// What to tell of a call that is made again.
+fn interruption(outcome: &Result<EndCause, CallError>) -> String {
+    match outcome {
+        Ok(_) => "the other side closed the connection".to_owned(),
+        Err(error) => error.to_string(),
     }
 }
 

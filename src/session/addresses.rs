@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which local addresses and servers a call uses, from the user's words.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use if_addrs::{IfAddr, Interface};
 
@@ -81,6 +81,26 @@ fn link_local(address: &IfAddr) -> bool {
         IfAddr::V4(v4) => v4.ip.is_link_local(),
         IfAddr::V6(v6) => v6.ip.is_unicast_link_local(),
     }
+}
+
+/// The loopback address that `url` names, if it does.
+pub fn loopback_in(url: &str) -> Option<IpAddr> {
+    let url = url::Url::parse(url).ok()?;
+    match url.host()? {
+        // The hosts of schemes that the crate does not know are names.
+        url::Host::Domain(name) => {
+            let name = name.trim_start_matches('[').trim_end_matches(']');
+            let address = if name.eq_ignore_ascii_case("localhost") {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            } else {
+                name.parse().ok()?
+            };
+            Some(address)
+        }
+        url::Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        url::Host::Ipv6(address) => Some(IpAddr::V6(address)),
+    }
+    .filter(IpAddr::is_loopback)
 }
 
 /// A server as GStreamer writes it: `stun://host:port`, `turn(s)://user:password@host:port`

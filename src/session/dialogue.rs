@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::media::queue::InboundQueue;
 use crate::peer::{Direction, Peer};
 use crate::sdp::Remote;
 use crate::signalling::Role;
@@ -11,7 +12,7 @@ use crate::signalling::message::{Description, DescriptionType};
 use super::actor::{Call, refused};
 use super::error::CallError;
 use super::event::Event;
-use super::negotiation::{self, Agreement, Wish};
+use super::negotiation::{self, AgreedStream, Agreement, Wish};
 
 impl Call {
     /// Offers what is wished for now.
@@ -64,7 +65,13 @@ impl Call {
         let mut told = Vec::with_capacity(agreement.agreed.len());
         for stream in &agreement.agreed {
             let queue = match stream.direction {
-                Direction::RecvOnly => peer.inbound(stream.stream),
+                Direction::RecvOnly => {
+                    let queue = peer.inbound(stream.stream);
+                    if let Some(queue) = &queue {
+                        queue.keep(self.reconnect.is_some());
+                    }
+                    queue
+                }
                 _ => {
                     peer.set_send_codec(stream.stream, stream.codec.clone());
                     None
@@ -72,6 +79,7 @@ impl Call {
             };
             told.push((stream.clone(), queue));
         }
+        self.end_what_does_not_go_on(&told);
         self.shared.set_agreed(agreement.agreed.clone());
         let left_out = agreement.left_out.clone();
         self.agreement = agreement;
@@ -80,6 +88,16 @@ impl Call {
             self.tell(Event::LeftOut(local, reason)).await;
         }
         self.tell(Event::Agreed(told)).await;
+    }
+
+    /// Streams of a former connection that this one does not carry are over.
+    fn end_what_does_not_go_on(&self, told: &[(AgreedStream, Option<Arc<InboundQueue>>)]) {
+        for (_, queue) in &self.template.queues {
+            let mut now = told.iter().filter_map(|(_, queue)| queue.as_ref());
+            if !now.any(|now| Arc::ptr_eq(now, queue)) {
+                queue.end();
+            }
+        }
     }
 
     /// What this side wishes has changed during the call.

@@ -4,6 +4,7 @@
 use crate::peer::PeerError;
 use crate::sdp::SdpError;
 use crate::signalling::SignallingError;
+use crate::signalling::message::{Refusal, RefusalKind};
 
 /// Ends a call.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub enum CallError {
         /// `sends` or `receives`.
         what: &'static str,
     },
+    /// An offer came before this side knew what it sends.
+    #[error("what is to be sent is not known yet: no data came so far")]
+    NotReady,
     /// No local address, or no socket.
     #[error("{0}")]
     Address(String),
@@ -58,6 +62,20 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// What a remote is told whose offer comes to nothing.
+    pub(super) fn refusal(&self) -> Refusal {
+        let kind = match self {
+            Self::BadDescription { .. } => RefusalKind::BadDescription,
+            Self::NoCommonCodec { .. } | Self::NothingFlows { .. } => RefusalKind::NothingInCommon,
+            Self::NotReady => RefusalKind::NotReady,
+            _ => RefusalKind::Internal,
+        };
+        Refusal {
+            kind,
+            reason: self.to_string(),
+        }
+    }
+
     pub(super) fn description(kind: &'static str, error: &SdpError) -> Self {
         Self::BadDescription {
             kind,

@@ -2,6 +2,7 @@
 //! What a call tells the element that owns it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::media::queue::InboundQueue;
 use crate::peer::TransportInfo;
@@ -21,6 +22,16 @@ pub enum Event {
     Agreed(Vec<(AgreedStream, Option<Arc<InboundQueue>>)>),
     /// Media flows from now on.
     Connected(TransportInfo),
+    /// The connection is lost and is made again after `delay`: nothing flows until the next
+    /// [`Event::Connected`], and the streams go on then.
+    Interrupted {
+        /// Why.
+        cause: String,
+        /// How long until the next try.
+        delay: Duration,
+        /// Tries since it was last up, this one included.
+        tries: u32,
+    },
     /// The remote asks for a key frame of this local stream.
     KeyFrameRequest(usize),
     /// The call is over in good order; what was received is in the queues, which are ended.

@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The end of a call, however it came: bye where it is due, everything freed, the cause told.
 
-use std::time::Duration;
-
-use tokio::time::timeout;
-
 use crate::signalling::message::Message;
 
 use super::actor::Call;
 use super::error::CallError;
 use super::event::{EndCause, Event};
 
-/// Signalling has this long to say bye.
-const FAREWELL_LIMIT: Duration = Duration::from_millis(300);
-
 impl Call {
     /// Says bye, frees everything, tells how it ended.
     pub(super) async fn end(mut self, outcome: Result<EndCause, CallError>) {
-        if (self.spoken || self.heard)
-            && !self.remote_said_bye
-            && let Some(outgoing) = &self.outgoing
-        {
-            // overflow: nudge: a full channel means that nobody reads it any more.
-            let _ = outgoing.try_send(Message::Bye);
-        }
-        self.outgoing = None;
-        if let Some(peer) = self.shared.peer.get() {
+        self.say_goodbye(outcome.as_ref().err());
+        if let Some(peer) = self.shared.peer() {
             peer.close().await;
         }
         let event = match outcome {
@@ -34,39 +20,44 @@ impl Call {
         };
         // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
         let _ = self.events.try_send(event);
-        self.end_signalling().await;
+        self.wire.end().await;
         // The element ends its streams when it gets the event, after it has said why; this is for
         // the one that does not.
-        if let Some(peer) = self.shared.peer.get() {
-            for queue in self
-                .shared
-                .agreed()
-                .iter()
-                .filter_map(|a| peer.inbound(a.stream))
-            {
-                queue.end();
-            }
-        }
+        self.end_queues();
     }
 
-    async fn end_signalling(&mut self) {
-        if let Some(mut signalling) = self.signalling.take() {
-            // Drained meanwhile, so that a signaller that waits for room can end.
-            let farewell = async {
-                loop {
-                    tokio::select! {
-                        _ = &mut signalling => return,
-                        Some(_) = self.incoming.recv() => {}
-                        Some(_) = self.notices.recv() => {}
-                    }
-                }
-            };
-            if timeout(FAREWELL_LIMIT, farewell).await.is_err() {
-                self.signalling_cancel.cancel();
-                if timeout(FAREWELL_LIMIT, &mut signalling).await.is_err() {
-                    signalling.abort();
-                }
-            }
+    /// Ends one connection of a call that goes on.
+    pub(super) async fn hang_up(&mut self, error: Option<&CallError>) {
+        self.say_goodbye(error);
+        if let Some(peer) = self.shared.peer() {
+            peer.close().await;
+        }
+        self.wire.end().await;
+    }
+
+    fn say_goodbye(&mut self, error: Option<&CallError>) {
+        let refusal = error.filter(|_| self.heard && !self.spoken && self.wire.takes_refusals);
+        let last = match refusal {
+            Some(error) => Some(Message::Refuse(error.refusal())),
+            None => ((self.spoken || self.heard) && !self.remote_said_bye).then_some(Message::Bye),
+        };
+        self.wire.say_last(last);
+    }
+
+    fn end_queues(&self) {
+        for (_, queue) in &self.template.queues {
+            queue.end();
+        }
+        let Some(peer) = self.shared.peer() else {
+            return;
+        };
+        for queue in self
+            .shared
+            .agreed()
+            .iter()
+            .filter_map(|a| peer.inbound(a.stream))
+        {
+            queue.end();
         }
     }
 }

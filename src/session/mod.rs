@@ -8,13 +8,18 @@
 mod actor;
 pub mod addresses;
 mod dialogue;
+mod done;
 pub mod error;
 pub mod event;
+mod fan;
 mod farewell;
+pub mod host;
 pub mod negotiation;
+pub mod reconnect;
+mod wire;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -25,8 +30,10 @@ use crate::media::rtp_packet::OutboundFrame;
 use crate::peer::{IceServer, Peer, PeerFactory, StreamStats};
 use crate::signalling::{Role, Signaller};
 
+use done::Done;
 use event::Event;
 use negotiation::{AgreedStream, Wish};
+use reconnect::Reconnect;
 
 /// Events that may wait for the element; the actor awaits room.
 const EVENT_CAPACITY: usize = 64;
@@ -44,6 +51,21 @@ pub struct SessionConfig {
     pub addresses: Vec<IpAddr>,
     /// Servers that the user named.
     pub ice_servers: Vec<IceServer>,
+    /// What differs between ways of signalling.
+    pub options: SessionOptions,
+}
+
+/// How patient a call is, and what becomes of it when it is lost.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// The connection must be up so soon after both descriptions are known.
+    pub patience: Option<Duration>,
+    /// What this side sends must be known so soon after the call began.
+    pub wish_patience: Option<Duration>,
+    /// Video begins with a key frame, whatever is pushed before one.
+    pub start_at_key_frame: bool,
+    /// Made again when it was up and is lost.
+    pub reconnect: Option<Reconnect>,
 }
 
 /// A running call.
@@ -63,12 +85,17 @@ enum Command {
 /// What handle and actor both see.
 struct Shared {
     handle: Handle,
-    peer: OnceLock<Arc<dyn Peer>>,
-    agreed: Mutex<Arc<Vec<AgreedStream>>>,
+    current: Mutex<Current>,
     begun: Notify,
     cancel: CancellationToken,
-    done: Mutex<bool>,
-    done_changed: Condvar,
+    done: Done,
+}
+
+/// The connection now; a call that reconnects has several, one after the other.
+#[derive(Default)]
+struct Current {
+    peer: Option<Arc<dyn Peer>>,
+    agreed: Arc<Vec<AgreedStream>>,
 }
 
 impl Session {
@@ -82,12 +109,10 @@ impl Session {
         let (commands, inbox) = mpsc::channel(COMMAND_CAPACITY);
         let shared = Arc::new(Shared {
             handle: handle.clone(),
-            peer: OnceLock::new(),
-            agreed: Mutex::default(),
+            current: Mutex::default(),
             begun: Notify::new(),
             cancel: CancellationToken::new(),
-            done: Mutex::new(false),
-            done_changed: Condvar::new(),
+            done: Done::default(),
         });
         handle.spawn(actor::run(config, factory, shared.clone(), inbox, events));
         (Self { shared, commands }, receiver)
@@ -117,15 +142,27 @@ impl Session {
 
     /// Queues a frame of local stream `local`; `false` when it was dropped.
     pub fn push_frame(&self, local: usize, frame: OutboundFrame) -> bool {
-        match (self.shared.peer.get(), self.shared.stream_of(local)) {
-            (Some(peer), Some(stream)) => peer.push_frame(stream, frame),
-            _ => false,
+        match self.shared.sender(local) {
+            Some((peer, stream)) => peer.push_frame(stream, frame),
+            None => false,
         }
+    }
+
+    /// Queues what others were sent of local stream `local` since a key frame; it leaves paced.
+    pub fn push_backlog(&self, local: usize, frames: &[OutboundFrame]) {
+        if let Some((peer, stream)) = self.shared.sender(local) {
+            peer.push_backlog(stream, frames);
+        }
+    }
+
+    /// Which local streams flow.
+    pub fn sent(&self) -> Vec<usize> {
+        self.shared.agreed().iter().map(|a| a.local).collect()
     }
 
     /// Asks the remote for a key frame of stream `stream` (PLI).
     pub fn request_key_frame(&self, stream: usize) {
-        if let Some(peer) = self.shared.peer.get() {
+        if let Some(peer) = self.shared.peer() {
             peer.request_key_frame(stream);
         }
     }
@@ -137,13 +174,7 @@ impl Session {
 
     /// Waits at most `timeout` for the call to be over; tells whether it is.
     pub fn wait_done(&self, timeout: Duration) -> bool {
-        let done = self.shared.lock_done();
-        let (done, _) = self
-            .shared
-            .done_changed
-            .wait_timeout_while(done, timeout, |done| !*done)
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        *done
+        self.shared.done.wait(timeout)
     }
 
     /// Cuts the call: bye, DTLS close, sockets freed. Waits at most `timeout`; the rest goes on
@@ -153,20 +184,25 @@ impl Session {
         self.wait_done(timeout)
     }
 
+    /// As [`Self::stop`], without waiting.
+    pub(super) fn cut(&self) {
+        self.shared.cancel.cancel();
+    }
+
+    /// Completes when the call is over.
+    pub(super) async fn done(&self) {
+        self.shared.done.reached().await;
+    }
+
+    /// As [`Self::stats`], from a task.
+    pub(super) async fn collect_stats(&self) -> Vec<(AgreedStream, StreamStats)> {
+        self.shared.stats().await
+    }
+
     /// Counters of every agreed stream, in the order of the m-lines.
     pub fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
-        let Some(peer) = self.shared.peer.get().cloned() else {
-            return Vec::new();
-        };
-        let agreed = self.shared.agreed();
-        let collect = async move {
-            let mut all = Vec::with_capacity(agreed.len());
-            for stream in agreed.iter() {
-                let stats = peer.stats(stream.stream).await;
-                all.push((stream.clone(), stats));
-            }
-            all
-        };
+        let shared = self.shared.clone();
+        let collect = async move { shared.stats().await };
         crate::runtime::wait(&self.shared.handle, collect, Duration::from_millis(200))
             .unwrap_or_default()
     }
@@ -179,38 +215,56 @@ impl Drop for Session {
 }
 
 impl Shared {
-    fn stream_of(&self, local: usize) -> Option<usize> {
-        self.agreed()
-            .iter()
-            .find(|a| a.local == local)
-            .map(|a| a.stream)
+    fn lock_current(&self) -> std::sync::MutexGuard<'_, Current> {
+        // Both are replaced whole.
+        self.current
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The peer that sends local stream `local`, and what it calls it.
+    fn sender(&self, local: usize) -> Option<(Arc<dyn Peer>, usize)> {
+        let current = self.lock_current();
+        let mut agreed = current.agreed.iter();
+        let stream = agreed.find(|a| a.local == local)?.stream;
+        Some((current.peer.clone()?, stream))
+    }
+
+    fn peer(&self) -> Option<Arc<dyn Peer>> {
+        self.lock_current().peer.clone()
+    }
+
+    fn set_peer(&self, peer: Arc<dyn Peer>) {
+        *self.lock_current() = Current {
+            peer: Some(peer),
+            agreed: Arc::default(),
+        };
+    }
+
+    fn take_peer(&self) -> Option<Arc<dyn Peer>> {
+        std::mem::take(&mut *self.lock_current()).peer
     }
 
     fn agreed(&self) -> Arc<Vec<AgreedStream>> {
-        // Replaced whole.
-        self.agreed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone()
+        self.lock_current().agreed.clone()
     }
 
     fn set_agreed(&self, agreed: Vec<AgreedStream>) {
-        *self
-            .agreed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(agreed);
+        self.lock_current().agreed = Arc::new(agreed);
     }
 
-    fn lock_done(&self) -> std::sync::MutexGuard<'_, bool> {
-        // A flag cannot be left half changed.
-        self.done
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn set_done(&self) {
-        *self.lock_done() = true;
-        self.done_changed.notify_all();
+    async fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
+        let (peer, agreed) = {
+            let current = self.lock_current();
+            (current.peer.clone(), current.agreed.clone())
+        };
+        let mut all = Vec::with_capacity(agreed.len());
+        if let Some(peer) = peer {
+            for stream in agreed.iter() {
+                all.push((stream.clone(), peer.stats(stream.stream).await));
+            }
+        }
+        all
     }
 }
 

@@ -136,6 +136,7 @@ impl Stage {
             signaller: Box::new(Played(hand_over)),
             addresses: Vec::new(),
             ice_servers: Vec::new(),
+            options: SessionOptions::default(),
         };
         let (session, events) = Session::start(config, factory, &Handle::current());
         session.set_wish(vp8(1));
@@ -221,7 +222,11 @@ async fn a_remote_that_closes_before_the_connection_is_up_is_an_error() {
         sdp: answer(),
     }));
     assert!(matches!(stage.event().await, Event::Agreed(_)));
-    stage.from_peer.send(PeerEvent::RemoteClosed).await.unwrap();
+    stage
+        .from_peer
+        .send(PeerEvent::RemoteClosed { said_bye: true })
+        .await
+        .unwrap();
     assert!(matches!(
         stage.event().await,
         Event::Failed(CallError::Signalling(_))

@@ -148,6 +148,8 @@ pub enum SignallerConfig {
     Stdio,
     /// Files in a directory.
     File(PathBuf),
+    /// A WHIP or WHEP server.
+    Http(http::client::ClientConfig),
 }
 
 impl SignallerConfig {
@@ -156,6 +158,7 @@ impl SignallerConfig {
         match self {
             Self::Stdio => Box::new(stdio::Stdio::new()),
             Self::File(directory) => Box::new(file::FileExchange::new(directory.clone())),
+            Self::Http(config) => Box::new(http::client::Client::new(config.clone())),
         }
     }
 }
