@@ -65,14 +65,18 @@ async function puppeteer() {
   return required.default ?? required;
 }
 
-/** `{browser, close}`; its profile is a folder of its own, gone after `close`. */
-export async function launch(name) {
+/**
+ * `{browser, close}`; its profile is a folder of its own, gone after `close`.
+ * `more`: {flags, prefs} of Chromium and of Firefox, added to those above; `options` of puppeteer's launch.
+ */
+export async function launch(name, more = {}) {
   const library = await puppeteer();
   const profile = mkdtempSync(join(tmpdir(), `rswebrtc-${name}-`));
-  const common = { executablePath: PROGRAMS[name], headless: true, userDataDir: profile, handleSIGINT: false, handleSIGTERM: false };
+  const signals = { handleSIGINT: false, handleSIGTERM: false };
+  const common = { executablePath: PROGRAMS[name], headless: true, userDataDir: profile, ...signals, ...more.options };
   const browser = name === 'chromium'
-    ? await library.launch({ ...common, args: CHROMIUM_FLAGS })
-    : await library.launch({ ...common, browser: 'firefox', extraPrefsFirefox: FIREFOX_PREFS });
+    ? await library.launch({ ...common, args: [...CHROMIUM_FLAGS, ...(more.flags ?? [])] })
+    : await library.launch({ ...common, browser: 'firefox', extraPrefsFirefox: { ...FIREFOX_PREFS, ...more.prefs } });
   const close = async () => {
     const child = browser.process();
     const late = new Promise((resolve) => setTimeout(resolve, 5000).unref());

@@ -1,0 +1,214 @@
+#!/usr/bin/env node
+// SPDX-License-Identifier: MPL-2.0
+// A person with a browser before the page of our WHEP server (the player) or of our WHIP server (the publisher):
+//
+//   pages.mjs --browser chromium|firefox --url http://127.0.0.1:8080/ --page player|publisher [options]
+//
+// --expect STATE,…   waits for these states, one after the other; default: live. States: see the page's `window.rswebrtc`
+// --seconds N        stays as long after the last of them; default 3
+// --timeout N        for all of --expect together; default 30
+// --token T          typed into the page's form when it asks
+// --click ID,…       presses these buttons in turn once all is as expected: mute, details, screen, stop…
+// --camera N, --microphone N   the publisher's choice by its place in the list (0: none); default: as the page has it
+// --screenshot FILE  of the page at the end, as PNG
+// --size 390x844     of the window; default 1280x720
+// --ignore-certificate-errors  a self-signed certificate will do
+//
+// Prints a line {"at": SECONDS, "state": …, "status": TEXT} for each change that the person sees, and at the end one line
+//   {"result": {"ok": BOOL, "error"?, "states": [those lines], "seen": {"status": TEXT}, "stats": the page's own numbers,
+//    "video": {"framesDecoded", "framesSent", "width", "height"}, "audio": {"bytes", "energy", "level"}, "avOffset": MS or null
+//    (the sound is ahead of the picture by so much; Chromium only), "requests": [{"method", "url", "status"}],
+//    "foreign": [URLs of other origins], "errors": [uncaught errors and messages of the console]}}
+// Exit status 0 if all was as expected. SIGTERM ends it early, with the result so far. The person always leaves the page, so
+// that it hangs up, before the browser is closed.
+import { parseArgs } from 'node:util';
+import { launch } from './browser_launch.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    browser: { type: 'string', default: 'chromium' },
+    url: { type: 'string' },
+    page: { type: 'string', default: 'player' },
+    expect: { type: 'string', default: 'live' },
+    seconds: { type: 'string', default: '3' },
+    timeout: { type: 'string', default: '30' },
+    token: { type: 'string' },
+    click: { type: 'string', default: '' },
+    camera: { type: 'string' },
+    microphone: { type: 'string' },
+    screenshot: { type: 'string' },
+    size: { type: 'string', default: '1280x720' },
+    'ignore-certificate-errors': { type: 'boolean', default: false },
+  },
+});
+if (!options.url || !['chromium', 'firefox'].includes(options.browser) || !['player', 'publisher'].includes(options.page)) {
+  console.error('usage: pages.mjs --browser chromium|firefox --url URL --page player|publisher [options: see the file]');
+  process.exit(2);
+}
+const publisher = options.page === 'publisher';
+const ORIGIN = new URL(options.url).origin;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+// As a person has it: no sound before a click; a camera and a microphone, allowed.
+const SETTINGS = {
+  flags: [
+    '--autoplay-policy=document-user-activation-required',
+    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
+  ],
+  prefs: { 'media.autoplay.default': 1 },
+  options: { acceptInsecureCerts: options['ignore-certificate-errors'] },
+};
+
+const result = { ok: false, states: [], requests: [], foreign: [], errors: [] };
+const began = Date.now();
+let stopped = false;
+process.on('SIGTERM', () => { stopped = true; });
+process.on('SIGINT', () => { stopped = true; });
+
+/** Notes what the person sees, in the page, from its first moment. */
+function notice() {
+  window.noticed = [];
+  let last = '';
+  const look = () => {
+    const [state, status] = [document.body?.dataset.state, document.getElementById('status')?.textContent];
+    if (!status || `${state} ${status}` === last) return;
+    last = `${state} ${status}`;
+    window.noticed.push({ at: Date.now(), state, status });
+  };
+  document.addEventListener('DOMContentLoaded', () => {
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ['data-state'] });
+    look();
+  });
+}
+
+function listen(page) {
+  page.on('pageerror', (error) => result.errors.push(error.message));
+  page.on('console', (message) => {
+    // What a refused request says is in `requests`.
+    if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) result.errors.push(message.text());
+  });
+  page.on('request', (request) => {
+    const url = new URL(request.url());
+    if (/^https?:|^wss?:/.test(url.protocol) && url.origin !== ORIGIN) result.foreign.push(request.url());
+  });
+  page.on('response', (response) => {
+    const request = response.request();
+    if (/^http/.test(request.url())) result.requests.push({ method: request.method(), url: request.url(), status: response.status() });
+  });
+}
+
+/** Takes what was noticed since the last time; types the token where one is asked for. */
+let typed = false;
+async function news(page) {
+  const lines = await page.evaluate(() => window.noticed.splice(0));
+  for (const line of lines) {
+    line.at = (line.at - began) / 1000;
+    result.states.push(line);
+    say(line);
+  }
+  if (options.token !== undefined && !typed && lines.some((line) => line.state === 'token')) {
+    typed = true;
+    await page.type('#token', options.token);
+    await page.keyboard.press('Enter');
+  }
+}
+
+async function expectStates(page) {
+  const end = Date.now() + Number(options.timeout) * 1000;
+  let from = 0;
+  for (const wanted of options.expect.split(',')) {
+    for (;;) {
+      await news(page);
+      const found = result.states.findIndex((line, place) => place >= from && line.state === wanted);
+      if (found >= 0) {
+        from = found + 1;
+        break;
+      }
+      if (stopped) throw new Error(`ended before '${wanted}'`);
+      if (Date.now() > end) throw new Error(`'${wanted}' did not come within ${options.timeout} s`);
+      await pause(50);
+    }
+  }
+}
+
+async function stay(page, seconds) {
+  const end = Date.now() + seconds * 1000;
+  while (Date.now() < end && !stopped) {
+    await news(page);
+    await pause(50);
+  }
+}
+
+/** The publisher's buttons: which devices, and start. */
+async function publish(page) {
+  await page.waitForSelector('#start:not(:disabled)', { timeout: 15000 });
+  for (const list of ['camera', 'microphone']) {
+    if (options[list] === undefined) continue;
+    const choice = await page.$eval(`#${list}`, (select, place) => select.options[place].value, Number(options[list]));
+    await page.select(`#${list}`, choice);
+  }
+  await page.click('#start');
+}
+
+/** The numbers of the page and of its connection, read in the page. */
+async function measure() {
+  const { pc, stats, state } = window.rswebrtc;
+  const found = { status: document.getElementById('status').textContent, state, stats: { ...stats } };
+  const reports = pc ? [...(await pc.getStats()).values()] : [];
+  const of = (type, kind) => reports.find((one) => one.type === type && one.kind === kind);
+  const [picture, sound, sent] = [of('inbound-rtp', 'video'), of('inbound-rtp', 'audio'), of('outbound-rtp', 'video')];
+  const video = document.querySelector('video');
+  found.video = {
+    framesDecoded: picture?.framesDecoded ?? 0,
+    framesShown: video?.getVideoPlaybackQuality?.().totalVideoFrames ?? 0,
+    framesSent: sent?.framesSent ?? sent?.framesEncoded ?? 0,
+    width: video?.videoWidth ?? 0,
+    height: video?.videoHeight ?? 0,
+    muted: video?.muted,
+  };
+  const out = of('outbound-rtp', 'audio');
+  found.audio = { bytes: (sound ?? out)?.bytesReceived ?? out?.bytesSent ?? 0, energy: sound?.totalAudioEnergy ?? 0, level: sound?.audioLevel ?? 0 };
+  // Capture times of what is played at this moment, by the sender's clock (sender reports make them comparable).
+  const [shown, heard] = [picture?.estimatedPlayoutTimestamp, sound?.estimatedPlayoutTimestamp];
+  found.avOffset = shown && heard ? heard - shown : null;
+  return found;
+}
+
+async function visit(browser) {
+  const page = (await browser.pages())[0] ?? await browser.newPage();
+  const [width, height] = options.size.split('x').map(Number);
+  await page.setViewport({ width, height });
+  listen(page);
+  await page.evaluateOnNewDocument(notice);
+  await page.goto(options.url, { waitUntil: 'domcontentloaded' });
+  try {
+    if (publisher) await publish(page);
+    await expectStates(page);
+    for (const id of options.click.split(',').filter(Boolean)) await page.click(`#${id}`);
+    await stay(page, Number(options.seconds));
+    result.ok = true;
+  } finally {
+    const { state, status, ...numbers } = await page.evaluate(measure);
+    Object.assign(result, { seen: { state, status } }, numbers);
+    if (options.screenshot) await page.screenshot({ path: options.screenshot });
+    const asked = result.requests.length;
+    await page.goto('about:blank');
+    // The page's last request outlives it; the browser must too.
+    for (let waited = 0; waited < 500 && result.requests.length === asked; waited += 50) await pause(50);
+  }
+}
+
+const { browser, close } = await launch(options.browser, SETTINGS);
+try {
+  if (options.browser === 'chromium' && publisher) {
+    await browser.defaultBrowserContext().overridePermissions(ORIGIN, ['camera', 'microphone']);
+  }
+  await visit(browser);
+} catch (error) {
+  result.error = String(error.message ?? error).split('\n')[0];
+} finally {
+  await close();
+}
+say({ result });
+process.exit(result.ok ? 0 : 1);
