@@ -28,7 +28,10 @@ pub(super) fn for_endpoint(protocol: Protocol, path: &str) -> String {
         Protocol::Whep => include_str!("../page/player.html"),
         Protocol::Whip => include_str!("../page/publisher.html"),
     };
-    page.replace(ENDPOINT, &escape(path))
+    // A mark that stands for a file has a line of its own; comments name it too.
+    page.replacen("\n{{LOOK}}\n", include_str!("../page/look.css"), 1)
+        .replacen("\n{{CALL}}\n", include_str!("../page/call.js"), 1)
+        .replace(ENDPOINT, &escape(path))
 }
 
 /// `page` as it is sent.
