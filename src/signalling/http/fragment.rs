@@ -46,9 +46,9 @@ impl Fragment {
             if line.chars().any(char::is_control) {
                 return Err(format!("line {number} has control characters in it"));
             }
-            let mut start = line.chars();
-            let letter = start.next().is_none_or(|c| c.is_ascii_lowercase());
-            if !line.is_empty() && !(letter && start.next() == Some('=')) {
+            let letter = line.starts_with(|c: char| c.is_ascii_lowercase());
+            let is_sdp = letter && line.chars().nth(1) == Some('=');
+            if !line.is_empty() && !is_sdp {
                 return Err(format!(
                     "line {number} is no line of an SDP fragment, such as a=candidate:…"
                 ));
@@ -94,6 +94,20 @@ impl Fragment {
         }
         text
     }
+}
+
+/// The lines on ICE itself in `description`, which belong above what [`Fragment::write`] gives
+/// when ICE is restarted: they must stay the same (RFC 9725 section 4.3.3).
+pub(super) fn options(description: &str) -> String {
+    let mut found: Vec<&str> = Vec::new();
+    for line in lines(description) {
+        let (name, _) = line.split_once(':').unwrap_or((line, ""));
+        let known = ["a=ice-options", "a=ice-pacing", "a=ice-lite"].contains(&name);
+        if known && line.len() <= MAX_LINE && !found.contains(&line) {
+            found.push(line);
+        }
+    }
+    found.iter().map(|line| format!("{line}\r\n")).collect()
 }
 
 /// `description` after an ICE restart: with the credentials and the candidates of `fragment`
@@ -369,6 +383,17 @@ mod tests {
         assert_eq!(same.replace("551615", "551614"), answer());
         assert_eq!(renew("", &renewing()), "");
         assert_eq!(renew("o=\nm=", &Fragment::default()), "o=\r\nm=\r\n");
+    }
+
+    #[test]
+    fn options_are_those_of_the_description_once_each() {
+        let text = "a=ice-options:trickle ice2\nm=a\na=ice-options:trickle ice2\r\na=ice-lite\n\
+                    a=ice-ufrag:u\n";
+        assert_eq!(
+            options(text),
+            "a=ice-options:trickle ice2\r\na=ice-lite\r\n"
+        );
+        assert_eq!(options(&answer()), "");
     }
 
     #[test]

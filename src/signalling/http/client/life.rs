@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::endpoint::{resolve, shown};
+use super::endpoint::resolve;
 use super::failure;
 use super::outbox::Outbox;
 use super::transport::{FRAGMENT, Reply, Request, SDP, Transport};
@@ -26,8 +26,13 @@ use crate::signalling::{Exchange, Notice, SignallingError};
 /// A POST that is under way when the session hangs up has this long to tell what to delete.
 const LAST_REPLY: Duration = Duration::from_millis(500);
 
-/// All that follows the end: a little less than `farewell_limit`.
-const END_LIMIT: Duration = Duration::from_millis(1400);
+/// All that follows the end.
+const END_LIMIT: Duration = Duration::from_millis(1200);
+
+const _: () = assert!(
+    LAST_REPLY.as_millis() < END_LIMIT.as_millis()
+        && END_LIMIT.as_millis() < super::FAREWELL_LIMIT.as_millis()
+);
 
 /// So many candidates wait for the session to be there.
 const MAX_CANDIDATES: usize = 64;
@@ -52,12 +57,6 @@ pub(super) struct Life {
     candidates: Vec<Candidate>,
     /// The server takes candidates that come later.
     trickles: bool,
-}
-
-/// What became of a request that the session may cut.
-enum Outcome {
-    Reply(Result<Reply, SignallingError>),
-    HungUp,
 }
 
 impl Life {
@@ -106,7 +105,7 @@ impl Life {
         }
         let post = request(Method::POST, SDP, self.offer.clone());
         let reply = {
-            let reply = self.transport.send(endpoint, &post);
+            let reply = self.transport.request(endpoint, &post);
             tokio::pin!(reply);
             tokio::select! {
                 biased;
@@ -259,8 +258,8 @@ impl Life {
             ));
         };
         let reply = match self.patch(&url, request(Method::PATCH, SDP, sdp)).await {
-            Outcome::Reply(reply) => reply?,
-            Outcome::HungUp => return Ok(()),
+            Some(reply) => reply?,
+            None => return Ok(()),
         };
         if !reply.status.is_success() {
             return Err(failure::refused(&self.transport, &reply));
@@ -289,11 +288,12 @@ impl Life {
                 self.transport.protocol.as_str()
             ));
         }
-        let mut patch = request(Method::PATCH, FRAGMENT, ours.write(first_mid(&offer)));
+        let text = fragment::options(&offer) + &ours.write(first_mid(&offer));
+        let mut patch = request(Method::PATCH, FRAGMENT, text);
         patch.if_match = Some(HeaderValue::from_static("*"));
         let reply = match self.patch(&url, patch).await {
-            Outcome::Reply(reply) => reply.map_err(|error| error.to_string())?,
-            Outcome::HungUp => return Ok(None),
+            Some(reply) => reply.map_err(|error| error.to_string())?,
+            None => return Ok(None),
         };
         if reply.status != StatusCode::OK {
             return Err(format!(
@@ -329,10 +329,10 @@ impl Life {
         let mut patch = request(Method::PATCH, FRAGMENT, text);
         patch.if_match = self.tag.clone();
         let cause = match self.patch(&url, patch).await {
-            Outcome::Reply(Ok(reply)) if reply.status.is_success() => return,
-            Outcome::Reply(Ok(reply)) => format!("HTTP {}", reply.status.as_u16()),
-            Outcome::Reply(Err(error)) => error.to_string(),
-            Outcome::HungUp => return,
+            Some(Ok(reply)) if reply.status.is_success() => return,
+            Some(Ok(reply)) => format!("HTTP {}", reply.status.as_u16()),
+            Some(Err(error)) => error.to_string(),
+            None => return,
         };
         self.trickles = false;
         self.tell(format!(
@@ -352,7 +352,7 @@ impl Life {
             if_match: None,
             body: Bytes::new(),
         };
-        let cause = match timeout_at(end, self.transport.send(&url, &request)).await {
+        let cause = match timeout_at(end, self.transport.request(&url, &request)).await {
             Ok(Ok(reply)) => match reply.status.as_u16() {
                 // Gone before, or nothing that can be deleted: then it ends by itself.
                 200..=299 | 404 | 405 | 410 | 501 => return,
@@ -362,17 +362,20 @@ impl Life {
             Err(_) => "no reply in time".to_owned(),
         };
         self.tell(format!(
-            "the server was not told that the session is over ({cause}): it finds out by itself. \
-             The session is {}",
-            shown(&url)
+            "the server was not told that the session is over ({cause}): it finds out by itself"
         ));
     }
 
-    async fn patch(&mut self, url: &Url, request: Request) -> Outcome {
+    /// The reply, or `None` if the session hung up before it came.
+    async fn patch(
+        &mut self,
+        url: &Url,
+        request: Request,
+    ) -> Option<Result<Reply, SignallingError>> {
         tokio::select! {
             biased;
-            reply = self.transport.send(url, &request) => Outcome::Reply(reply),
-            () = self.outbox.over() => Outcome::HungUp,
+            reply = self.transport.request(url, &request) => Some(reply),
+            () = self.outbox.over() => None,
         }
     }
 

@@ -22,6 +22,9 @@ use crate::signalling::{Exchange, Role, Signaller, SignallingError};
 use life::Life;
 use transport::Transport;
 
+/// How long the DELETE may take, with a POST that is under way before it.
+const FAREWELL_LIMIT: Duration = Duration::from_millis(1500);
+
 /// What a client needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
@@ -60,7 +63,11 @@ impl Signaller for Client {
             )));
         }
         let endpoint = endpoint::read(self.config.protocol, &self.config.endpoint)?;
-        let transport = Transport::new(&self.config, endpoint.clone()).await?;
+        let transport = tokio::select! {
+            biased;
+            () = exchange.cancel.cancelled() => return Ok(()),
+            transport = Transport::new(&self.config, endpoint.clone()) => transport?,
+        };
         Life::new(transport, exchange).run(endpoint).await
     }
 
@@ -69,6 +76,6 @@ impl Signaller for Client {
     }
 
     fn farewell_limit(&self) -> Duration {
-        Duration::from_millis(1500)
+        FAREWELL_LIMIT
     }
 }

@@ -11,6 +11,9 @@ use rustls_platform_verifier::Verifier;
 
 use crate::signalling::SignallingError;
 
+/// More than all authorities of a system take.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
 /// Reads the certificates, off the runtime's threads.
 ///
 /// # Errors
@@ -54,6 +57,14 @@ fn read(ca: Option<&Path>) -> Result<ClientConfig, SignallingError> {
 
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, SignallingError> {
     let shown = path.display();
+    let named = std::fs::metadata(path);
+    if named.is_ok_and(|file| !file.is_file() || file.len() > MAX_FILE) {
+        // A pipe would be waited for without end.
+        return Err(SignallingError::Settings(format!(
+            "tls-ca: {shown} is no file of at most {MAX_FILE} bytes: name a PEM file with the \
+             certificate of the authority"
+        )));
+    }
     let pem = std::fs::read(path).map_err(|error| {
         SignallingError::Settings(format!(
             "tls-ca: {shown} cannot be read ({error}): name a PEM file with the certificate of \
@@ -87,7 +98,7 @@ mod tests {
         let odd = directory.path().join("odd.pem");
         let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         std::fs::write(&odd, text).unwrap();
-        for path in [missing, empty, broken, odd] {
+        for path in [missing, empty, broken, odd, directory.path().to_owned()] {
             let error = read(Some(&path)).unwrap_err().to_string();
             assert!(error.contains("tls-ca"), "{error}");
         }

@@ -137,7 +137,7 @@ impl Transport {
     /// # Errors
     ///
     /// No reply in time, none at all, one that is too long, redirects that lead nowhere.
-    pub(super) async fn send(
+    pub(super) async fn request(
         &self,
         url: &Url,
         request: &Request,
@@ -207,7 +207,10 @@ impl Transport {
         if let Some(value) = token {
             builder = builder.header(AUTHORIZATION, value.clone());
         }
-        let response = builder.send().await;
+        let response = match builder.build() {
+            Ok(request) => client.execute(request).await,
+            Err(error) => Err(error),
+        };
         let response = response.map_err(|error| failure::unreached(self.protocol, url, &error))?;
         log::debug!(
             target: "rswebrtc::signalling",

@@ -93,7 +93,8 @@ async fn a_server_that_hangs_does_not_hold_up_the_end() {
         call.say(Message::Bye).await;
         let (result, _) = call.end().await;
         result.unwrap();
-        assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
+        // A session that waited so long cuts the task off.
+        assert!(begin.elapsed() < 2 * limit, "{:?}", begin.elapsed());
     }
 }
 

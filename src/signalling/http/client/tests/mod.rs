@@ -27,7 +27,7 @@ use crate::signalling::{Exchange, Notice, Role, Signaller, SignallingError};
 const LIMIT: Duration = Duration::from_secs(20);
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
-    m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=setup:actpass\r\n\
+    m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\na=setup:actpass\r\na=ice-options:trickle\r\n\
     a=ice-ufrag:ours\r\na=ice-pwd:ourpassword\r\n\
     a=candidate:1 1 udp 1 127.0.0.1 1000 typ host\r\n";
 

@@ -38,6 +38,7 @@ async fn an_ice_restart_gives_the_answer_with_new_ice() {
         Some("application/trickle-ice-sdpfrag")
     );
     for line in [
+        "a=ice-options:trickle",
         "a=ice-ufrag:again",
         "a=ice-pwd:2ndpassword",
         "a=mid:v",
