@@ -169,6 +169,9 @@ async fn a_server_without_trickle_is_asked_once() {
     let Notice(text) = timeout(LIMIT, call.notices.recv()).await.unwrap().unwrap();
     assert!(text.contains("405"), "{text}");
     call.say(candidate(8)).await;
+    // Refused without a request: what was said before it has been seen to by then.
+    call.describe(DescriptionType::Offer, OFFER).await;
+    assert!(matches!(call.hear().await, Message::Refuse(_)));
     call.hang_up().await;
     assert_eq!(server.next().await.line(), "DELETE /session/1");
 }
