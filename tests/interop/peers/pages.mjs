@@ -9,16 +9,20 @@
 // --timeout N        for all of --expect together; default 30
 // --token T          typed into the page's form when it asks
 // --click ID,…       presses these buttons in turn once all is as expected: mute, details, screen, stop…
-// --camera N, --microphone N   the publisher's choice by its place in the list (0: none); default: as the page has it
+// --camera N, --microphone N   the publisher's choice by its place in the list (0: none); default: as the page has it.
+//                    Chromium has three cameras, of which 2 gives a format that it cannot encode
 // --screenshot FILE  of the page at the end, as PNG
 // --size 390x844     of the window; default 1280x720
 // --ignore-certificate-errors  a self-signed certificate will do
 //
+// Any host name means this machine: http://camera.example:8080/ is a page that comes neither by https nor from localhost.
+//
 // Prints a line {"at": SECONDS, "state": …, "status": TEXT} for each change that the person sees, and at the end one line
 //   {"result": {"ok": BOOL, "error"?, "states": [those lines], "seen": {"status": TEXT}, "stats": the page's own numbers,
 //    "video": {"framesDecoded", "framesSent", "width", "height"}, "audio": {"bytes", "energy", "level"}, "avOffset": MS or null
-//    (the sound is ahead of the picture by so much; Chromium only), "requests": [{"method", "url", "status"}],
+//    (the sound is ahead of the picture by so much; the median of the stay), "requests": [{"method", "url", "status"}],
 //    "foreign": [URLs of other origins], "errors": [uncaught errors and messages of the console]}}
+// Of the last DELETE, which outlives the page, Chromium tells nothing: the server knows.
 // Exit status 0 if all was as expected. SIGTERM ends it early, with the result so far. The person always leaves the page, so
 // that it hangs up, before the browser is closed.
 import { parseArgs } from 'node:util';
@@ -53,10 +57,11 @@ const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 // As a person has it: no sound before a click; a camera and a microphone, allowed.
 const SETTINGS = {
   flags: [
+    '--host-resolver-rules=MAP * 127.0.0.1',
     '--autoplay-policy=document-user-activation-required',
-    '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
+    '--use-fake-device-for-media-stream=device-count=3', '--use-fake-ui-for-media-stream', '--auto-select-desktop-capture-source=Entire screen',
   ],
-  prefs: { 'media.autoplay.default': 1 },
+  prefs: { 'media.autoplay.default': 1, 'network.dns.forceResolve': '127.0.0.1' },
   options: { acceptInsecureCerts: options['ignore-certificate-errors'] },
 };
 
@@ -77,7 +82,8 @@ function notice() {
     window.noticed.push({ at: Date.now(), state, status });
   };
   document.addEventListener('DOMContentLoaded', () => {
-    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ['data-state'] });
+    const all = { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ['data-state'] };
+    new MutationObserver(look).observe(document.body, all);
     look();
   });
 }
@@ -134,18 +140,32 @@ async function expectStates(page) {
 
 async function stay(page, seconds) {
   const end = Date.now() + seconds * 1000;
+  const offsets = [];
   while (Date.now() < end && !stopped) {
     await news(page);
+    offsets.push(await page.evaluate(offset));
     await pause(50);
   }
+  const known = offsets.filter((one) => one !== null).sort((one, other) => one - other);
+  result.avOffset = known[Math.floor(known.length / 2)] ?? null;
 }
 
-/** The publisher's buttons: which devices, and start. */
+/** By how much the sound that is heard was captured after the picture that is seen, in ms; sender reports make them comparable. */
+async function offset() {
+  const reports = window.rswebrtc.pc ? [...(await window.rswebrtc.pc.getStats()).values()] : [];
+  const [picture, sound] = ['video', 'audio'].map((kind) => reports.find((one) => one.type === 'inbound-rtp' && one.kind === kind));
+  const [shown, heard] = [picture?.estimatedPlayoutTimestamp, sound?.estimatedPlayoutTimestamp];
+  return shown && heard ? heard - shown : null;
+}
+
+/** The publisher's buttons: which devices, and start; unless the page says that it cannot. */
 async function publish(page) {
-  await page.waitForSelector('#start:not(:disabled)', { timeout: 15000 });
+  await page.waitForSelector('#start:not(:disabled), body:not([data-state="idle"])', { timeout: 15000 });
+  if (await page.$('#start:disabled')) return;
   for (const list of ['camera', 'microphone']) {
     if (options[list] === undefined) continue;
-    const choice = await page.$eval(`#${list}`, (select, place) => select.options[place].value, Number(options[list]));
+    const choice = await page.$eval(`#${list}`, (select, place) => select.options[place]?.value, Number(options[list]));
+    if (choice === undefined) throw new Error(`the list '${list}' has no entry ${options[list]}`);
     await page.select(`#${list}`, choice);
   }
   await page.click('#start');
@@ -169,9 +189,6 @@ async function measure() {
   };
   const out = of('outbound-rtp', 'audio');
   found.audio = { bytes: (sound ?? out)?.bytesReceived ?? out?.bytesSent ?? 0, energy: sound?.totalAudioEnergy ?? 0, level: sound?.audioLevel ?? 0 };
-  // Capture times of what is played at this moment, by the sender's clock (sender reports make them comparable).
-  const [shown, heard] = [picture?.estimatedPlayoutTimestamp, sound?.estimatedPlayoutTimestamp];
-  found.avOffset = shown && heard ? heard - shown : null;
   return found;
 }
 
@@ -201,9 +218,6 @@ async function visit(browser) {
 
 const { browser, close } = await launch(options.browser, SETTINGS);
 try {
-  if (options.browser === 'chromium' && publisher) {
-    await browser.defaultBrowserContext().overridePermissions(ORIGIN, ['camera', 'microphone']);
-  }
   await visit(browser);
 } catch (error) {
   result.error = String(error.message ?? error).split('\n')[0];

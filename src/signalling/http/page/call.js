@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-// A call with a WHIP (RFC 9725) or WHEP (draft-ietf-wish-whep) server, as both pages make it. It stands in them in place of {{CALL}}.
+// A call with a WHIP (RFC 9725) or WHEP (draft-ietf-wish-whep) server, as both pages make it. The server puts it into them,
+// in place of CALL in double braces.
 //
 // The page has #status, #countdown, #retry, #token-form and #token, and the endpoint's path in <body data-endpoint>.
 // `window.rswebrtc` is for tests: {state, stats, connection, pc}.
@@ -9,6 +10,19 @@ const LIMITS = { gathering: 1, request: 20, connecting: 15, relay: 4, firstMedia
 const RETRY = { first: 0.5, most: 8, over: 5, refused: 15, longest: 300, settled: 5 };
 const clock = () => performance.now() / 1000;
 const element = (id) => document.getElementById(id);
+
+/** A number for people; a dash where there is none. */
+const known = (value, unit = '', digits = 0) => (Number.isFinite(value) ? `${value.toFixed(digits)}${unit}` : '–');
+
+/** Fills the page's list of numbers. `lines`: the name of each and what it says of the statistics. */
+function showNumbers(lines, stats) {
+  const parts = lines.flatMap(([name, say]) => [['dt', name], ['dd', say(stats)]]);
+  document.querySelector('.numbers').replaceChildren(...parts.map(([tag, text]) => {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    return made;
+  }));
+}
 
 /** Why there is no call now. `after`: seconds to the next attempt; undefined: as the back-off says; null: a person is asked. */
 class Refusal extends Error {
@@ -188,6 +202,7 @@ class Caller {
   start() {
     this.#wanted = true;
     this.#failures = 0;
+    this.state = 'idle';
     return this.#connect();
   }
 
@@ -196,6 +211,11 @@ class Caller {
     this.#leave();
     this.#retryAt = 0;
     this.#show('idle', this.#page.texts.idle);
+  }
+
+  /** Whether there is a call, or will be without anybody's doing. */
+  get trying() {
+    return this.pc !== null || this.#retryAt > 0;
   }
 
   /** There can be no call from this page. */
@@ -224,11 +244,11 @@ class Caller {
 
   async #connect() {
     this.#leave();
+    const pc = this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     // A server that is full, over or gone stays so in the words shown until it says something else.
     const still = ['full', 'over', 'gone', 'refused'].includes(this.state);
     this.#retryAt = still ? clock() : 0;
     if (!still) this.#show('connecting', 'Connecting…');
-    const pc = this.pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     try {
       pc.setConfiguration({ ...pc.getConfiguration(), iceServers: this.#iceServers });
       await this.#page.prepare(pc);
