@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::limits::Limits;
 use super::problem::Problem;
 
-/// A body that is too long is read and dropped up to so many times the limit: a client that
-/// still writes when its connection ends would not see the reason.
+/// A body that is too long, or refused unseen, is read and dropped up to so many times the limit:
+/// a client that still writes when its connection ends would not see the reason.
 const DROPPED: usize = 8;
 
 /// Whether the headers say that the body is of this type, whatever the parameters.
@@ -27,7 +27,7 @@ pub(super) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
 
 /// All of it, within the limits.
 pub(super) async fn read(body: Body, limits: &Limits) -> Result<String, Problem> {
-    let bytes = timeout(limits.body, collect(body, limits.body_size))
+    let bytes = timeout(limits.body, collect(body, limits.body_size, limits))
         .await
         .map_err(|_| {
             Problem::new(
@@ -39,8 +39,14 @@ pub(super) async fn read(body: Body, limits: &Limits) -> Result<String, Problem>
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body is not UTF-8."))
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    let most = limit.saturating_mul(DROPPED);
+/// Reads and drops a body that does not matter any more, within the limits.
+pub(super) async fn discard(body: Body, limits: &Limits) {
+    let _ = timeout(limits.body, collect(body, 0, limits)).await;
+}
+
+/// Keeps up to `limit` bytes.
+async fn collect(mut body: Body, limit: usize, limits: &Limits) -> Result<Vec<u8>, Problem> {
+    let most = limits.body_size.saturating_mul(DROPPED);
     let mut bytes = Vec::new();
     let mut length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if length <= most {

@@ -54,6 +54,11 @@ impl Registry {
         Ok((place, requests))
     }
 
+    /// Frees a place whose holder may not have noticed yet.
+    pub(super) fn remove(&self, id: &str) {
+        self.sessions().remove(id);
+    }
+
     /// The way to a session.
     pub(super) fn find(&self, id: &str) -> Option<mpsc::Sender<Request>> {
         self.sessions().get(id).cloned()
@@ -91,7 +96,7 @@ impl Place {
 
     /// Frees the place before the end.
     pub(super) fn leave(&self) {
-        self.registry.sessions().remove(&self.id);
+        self.registry.remove(&self.id);
     }
 }
 

@@ -46,13 +46,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/", get(show_page))
         .route(page::INDEX, get(show_page))
         .route(page::ICON, get(|| async { StatusCode::NO_CONTENT }))
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This method is not for this address; the header Allow names those that are.",
-            )
-        })
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "There is nothing here.") })
+        .method_not_allowed_fallback(no_such_method)
+        .fallback(nothing_here)
         .layer(map_response(cors::allow))
         .with_state(shared)
 }
@@ -75,6 +70,35 @@ async fn resource_options() -> Response {
     (StatusCode::NO_CONTENT, headers).into_response()
 }
 
+async fn no_such_method(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Problem {
+    body::discard(request.into_body(), &shared.limits).await;
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This method is not for this address; the header Allow names those that are.",
+    )
+}
+
+async fn nothing_here(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Problem {
+    body::discard(request.into_body(), &shared.limits).await;
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing here.")
+}
+
+/// The text of a request whose head passes `check`.
+async fn text_if(
+    shared: &Shared,
+    request: HttpRequest,
+    check: impl FnOnce(&HeaderMap) -> Result<(), Problem>,
+) -> Result<String, Problem> {
+    let (head, body) = request.into_parts();
+    match check(&head.headers) {
+        Ok(()) => body::read(body, &shared.limits).await,
+        Err(problem) => {
+            body::discard(body, &shared.limits).await;
+            Err(problem)
+        }
+    }
+}
+
 /// POST to the endpoint: a client with its offer.
 async fn enter(
     State(shared): State<Arc<Shared>>,
@@ -91,11 +115,14 @@ async fn offered(
     remote: SocketAddr,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    auth::check(&shared.tokens, request.headers())?;
-    if !body::is_of_type(request.headers(), SDP) {
-        return Err(wrong_type(SDP).with(ACCEPT_POST, SDP));
-    }
-    let offer = body::read(request.into_body(), &shared.limits).await?;
+    let offer = text_if(shared, request, |headers| {
+        auth::check(&shared.tokens, headers)?;
+        if !body::is_of_type(headers, SDP) {
+            return Err(wrong_type(SDP).with(ACCEPT_POST, SDP));
+        }
+        Ok(())
+    })
+    .await?;
     if !offer.starts_with("v=0") {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -116,6 +143,7 @@ async fn offered(
     let (opening, opened) = oneshot::channel();
     let id = place.id().to_owned();
     let arrival = Arrival {
+        id: id.clone(),
         remote,
         signaller: Box::new(Session::new(
             place,
@@ -125,7 +153,6 @@ async fn offered(
             shared.answer_limit,
             shared.limits.request,
         )),
-        id,
     };
     // overflow: DROPS the arrival; its client is told to come again
     shared
@@ -142,10 +169,14 @@ async fn offered(
             StatusCode::INTERNAL_SERVER_ERROR,
             "The session ended before the offer was answered.",
         )),
-        Err(_) => Err(Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "The offer was not answered in time.",
-        )),
+        Err(_) => {
+            // Its signaller may not even run.
+            shared.registry.remove(&id);
+            Err(Problem::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "The offer was not answered in time.",
+            ))
+        }
     }
 }
 
@@ -175,15 +206,18 @@ async fn change(
 }
 
 async fn changed(shared: &Shared, id: &str, request: HttpRequest) -> Result<Response, Problem> {
-    auth::check(&shared.tokens, request.headers())?;
-    if shared.registry.find(id).is_none() {
-        return Err(Problem::no_session());
-    }
-    if !body::is_of_type(request.headers(), FRAGMENT) {
-        return Err(wrong_type(FRAGMENT).with(ACCEPT_PATCH, FRAGMENT));
-    }
     let if_match = if_match(request.headers());
-    let text = body::read(request.into_body(), &shared.limits).await?;
+    let text = text_if(shared, request, |headers| {
+        auth::check(&shared.tokens, headers)?;
+        if shared.registry.find(id).is_none() {
+            return Err(Problem::no_session());
+        }
+        if !body::is_of_type(headers, FRAGMENT) {
+            return Err(wrong_type(FRAGMENT).with(ACCEPT_PATCH, FRAGMENT));
+        }
+        Ok(())
+    })
+    .await?;
     let fragment = Fragment::read(&text).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
@@ -213,10 +247,12 @@ async fn end(
     State(shared): State<Arc<Shared>>,
     Extension(Remote(remote)): Extension<Remote>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    request: HttpRequest,
 ) -> Response {
+    let (head, body) = request.into_parts();
+    body::discard(body, &shared.limits).await;
     let outcome = async {
-        auth::check(&shared.tokens, &headers)?;
+        auth::check(&shared.tokens, &head.headers)?;
         let (reply, replied) = oneshot::channel();
         ask(&shared, &id, Request::Delete { reply }, replied).await
     }

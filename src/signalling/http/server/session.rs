@@ -136,6 +136,13 @@ impl Signaller for Session {
                     }
                     return Ok(());
                 }
+                () = gone(&mut call.opening), if call.opening.is_some() => {
+                    return Err(SignallingError::Closed(if Instant::now() >= answer_by {
+                        "the client's offer was not answered in time: the client was told so"
+                    } else {
+                        "the client went away before its offer was answered"
+                    }.to_owned()));
+                }
                 permit = exchange.incoming.reserve(), if !call.ready.is_empty() => {
                     let (Ok(permit), Some(message)) = (permit, call.ready.pop_front()) else {
                         return Ok(()); // our session is gone
@@ -150,13 +157,6 @@ impl Signaller for Session {
                     if message.is_none_or(|message| call.tell(message) == Next::End) {
                         return Ok(());
                     }
-                }
-                () = gone(&mut call.opening), if call.opening.is_some() => {
-                    return Err(SignallingError::Closed(if Instant::now() >= answer_by {
-                        "the client's offer was not answered in time: the client was told so"
-                    } else {
-                        "the client went away before its offer was answered"
-                    }.to_owned()));
                 }
                 Some(request) = requests.recv(), if call.ready.is_empty() => call.ask(request),
                 () = sleep_until(restart_by.unwrap_or(answer_by)), if restart_by.is_some() => {

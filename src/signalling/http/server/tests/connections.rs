@@ -106,6 +106,10 @@ async fn bytes_that_are_no_http_end_only_their_connection() {
     let unfit = [
         b"\0\xff\x16\x03\x01\r\n\r\n".to_vec(),
         b"\r\n\r\nnonsense\r\n\r\n".to_vec(),
+        b"OPTIONS * HTTP/1.1\r\nHost: t\r\n\r\n".to_vec(),
+        b"CONNECT other:80 HTTP/1.1\r\nHost: t\r\n\r\n".to_vec(),
+        b"POST http://other/ HTTP/1.1\r\nHost: t\r\n\r\n".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         b"POST /whep HTTP/1.1\r\nContent-Length: x\r\n\r\n".to_vec(),
         headers,
         long,

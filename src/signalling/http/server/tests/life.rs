@@ -56,8 +56,10 @@ async fn session_is_created_trickled_restarted_and_deleted() {
 
     let mut client = Client::new(bench.address).await;
     let body = fragment("clnt", 5001);
-    let reply = client.ask("PATCH", &resource, &if_match(&etag), &body);
-    assert_eq!(reply.await.status, 204);
+    let reply = client
+        .ask("PATCH", &resource, &if_match(&etag), &body)
+        .await;
+    assert_eq!(reply.status, 204);
     assert_eq!(port(&session.heard().await), Some("5001"));
     let body = fragment("clnt", 5002);
     let reply = client.ask("PATCH", &resource, FRAGMENT, &body).await;

@@ -61,6 +61,53 @@ async fn offer_that_is_not_answered_times_out_and_its_resource_is_gone() {
 }
 
 #[tokio::test]
+async fn arrival_that_is_run_too_late_brings_no_offer() {
+    let mut bench = Bench::new(ServerConfig {
+        max_peers: 1,
+        answer_limit: Duration::from_millis(50),
+        ..config()
+    })
+    .await;
+    let reply = bench.ask("POST", "/whep", SDP, &sdp(1, "clnt")).await;
+    assert_eq!(reply.status, 504);
+    let reply = bench.ask("POST", "/whep", SDP, &sdp(1, "clnt")).await;
+    assert_ne!(reply.status, 201, "the queue holds one");
+    let mut session = bench.arrival().await;
+    assert_eq!(within(session.incoming.recv()).await, None);
+    let error = session.end().await.unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
+}
+
+#[tokio::test]
+async fn arrivals_that_nobody_takes_are_told_to_come_again() {
+    let bench = Bench::new(ServerConfig {
+        max_peers: 2 * ARRIVALS,
+        ..config()
+    })
+    .await;
+    let waiting: Vec<_> = (0..ARRIVALS)
+        .map(|_| bench.asking("POST", "/whep", SDP, &sdp(1, "clnt")))
+        .collect();
+    let all_wait = async {
+        while bench.arrivals.len() < ARRIVALS {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(all_wait).await;
+    let reply = bench.ask("POST", "/whep", SDP, &sdp(1, "clnt")).await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    let Bench {
+        arrivals, server, ..
+    } = bench;
+    drop(arrivals);
+    for asking in waiting {
+        assert_eq!(within(asking).await.unwrap().status, 500);
+    }
+    drop(server);
+}
+
+#[tokio::test]
 async fn bodies_that_are_no_offer_are_refused() {
     let bench = Bench::new(config()).await;
     for (headers, body, status) in [
@@ -238,5 +285,35 @@ async fn browsers_may_ask_from_pages_of_other_origins() {
         );
         let exposed = reply.header("access-control-expose-headers").unwrap();
         assert!(exposed.contains("Location") && exposed.contains("ETag"));
+    }
+}
+
+#[tokio::test]
+async fn reason_reaches_clients_that_still_write() {
+    let bench = Bench::new(ServerConfig {
+        tokens: vec![Token::new("first")],
+        ..config()
+    })
+    .await;
+    // On one connection: it is whole only if each body was read to its end.
+    let mut client = Client::new(bench.address).await;
+    for (method, path, status) in [
+        ("POST", "/whep", 401),
+        ("PATCH", "/whep/1", 401),
+        ("DELETE", "/whep/1", 401),
+        ("PUT", "/whep", 405),
+        ("POST", "/other", 404),
+    ] {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: t\r\n{SDP}Content-Length: 300000\r\n\r\n");
+        client.write(head.as_bytes()).await;
+        for _ in 0..30 {
+            client.write(&[b'x'; 10_000]).await;
+        }
+        assert_eq!(
+            client.reply(method).await.unwrap().status,
+            status,
+            "{method}"
+        );
     }
 }
