@@ -6,6 +6,7 @@ mod life;
 mod page;
 mod refusals;
 mod start;
+mod with_client;
 
 use std::net::SocketAddr;
 
@@ -126,19 +127,23 @@ struct Played {
 impl Played {
     fn run(arrival: Arrival) -> Self {
         assert!(arrival.signaller.takes_refusals());
+        Self::run_as(Role::Answerer, arrival.id, arrival.signaller)
+    }
+
+    fn run_as(role: Role, id: String, signaller: Box<dyn Signaller>) -> Self {
         let (outgoing, from_us) = mpsc::channel(8);
         let (to_us, incoming) = mpsc::channel(8);
         let (notices, _notices) = mpsc::channel(8);
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(arrival.signaller.run(Exchange {
-            role: Role::Answerer,
+        let task = tokio::spawn(signaller.run(Exchange {
+            role,
             outgoing: from_us,
             incoming: to_us,
             notices,
             cancel: cancel.clone(),
         }));
         Self {
-            id: arrival.id,
+            id,
             outgoing: Some(outgoing),
             incoming,
             _notices,

@@ -122,9 +122,11 @@ async fn dropped_server_frees_its_port() {
     .await;
 }
 
-/// A certificate for `localhost`, and the folder with its files.
-fn certificate() -> (CertificateDer<'static>, tempfile::TempDir) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+/// A certificate for this machine, and the folder with its files.
+pub(super) fn certificate() -> (CertificateDer<'static>, tempfile::TempDir) {
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
     let key = made.signing_key.serialize_pem();
@@ -132,7 +134,7 @@ fn certificate() -> (CertificateDer<'static>, tempfile::TempDir) {
     (made.cert.der().clone(), folder)
 }
 
-fn with_tls(folder: &tempfile::TempDir) -> ServerConfig {
+pub(super) fn with_tls(folder: &tempfile::TempDir) -> ServerConfig {
     let path = |name| folder.path().join(name);
     ServerConfig {
         location: "https://127.0.0.1:0/whep".to_owned(),
