@@ -149,7 +149,7 @@ pub enum SignallerConfig {
     /// Files in a directory.
     File(PathBuf),
     /// A WHIP or WHEP server.
-    Http(http::client::ClientConfig),
+    Http(self::http::client::ClientConfig),
 }
 
 impl SignallerConfig {
@@ -158,7 +158,7 @@ impl SignallerConfig {
         match self {
             Self::Stdio => Box::new(stdio::Stdio::new()),
             Self::File(directory) => Box::new(file::FileExchange::new(directory.clone())),
-            Self::Http(config) => Box::new(http::client::Client::new(config.clone())),
+            Self::Http(config) => Box::new(self::http::client::Client::new(config.clone())),
         }
     }
 }
