@@ -94,3 +94,16 @@ pub fn children(bin: &gst::Bin) -> Vec<glib::Object> {
     pads.chain(bin.children().into_iter().map(|element| element.upcast()))
         .collect()
 }
+
+/// `peer-added` and `peer-removed`, with the name of the peer as in `stats` (`peer-NAME`): media
+/// flows, or does so no longer. Emitted on a thread that may block.
+pub fn peer_signals() -> Vec<glib::subclass::Signal> {
+    ["peer-added", "peer-removed"]
+        .into_iter()
+        .map(|name| {
+            glib::subclass::Signal::builder(name)
+                .param_types([String::static_type()])
+                .build()
+        })
+        .collect()
+}

@@ -277,22 +277,43 @@ impl CallSettings {
         })
     }
 
-    /// Takes a `whip(s)://` or `whep(s)://` URI as location, and the client that it is for.
-    pub fn set_uri(&mut self, uri: &str) {
+    /// Takes a `whip(s)://` or `whep(s)://` URI as location, and the client that it is for;
+    /// `idle`: nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// `GstURIError` when something runs, or the URI has no host.
+    pub fn set_uri(&mut self, uri: &str, idle: bool) -> Result<(), glib::Error> {
+        if !idle {
+            return Err(glib::Error::new(
+                gst::URIError::BadState,
+                "the URI can be set in NULL and READY only",
+            ));
+        }
+        if !url::Url::parse(uri).is_ok_and(|url| url.has_host()) {
+            return Err(glib::Error::new(
+                gst::URIError::BadUri,
+                "a WHIP or WHEP URI has the form whip://host:port/path (whips:// for TLS)",
+            ));
+        }
         self.location = Some(uri.to_owned());
         match &mut self.way {
             Way::Sink(way) => *way = SinkSignaller::WhipClient,
             Way::Src(way) => *way = SrcSignaller::WhepClient,
         }
+        Ok(())
     }
 
-    /// The location, if it is a URI that [`Self::set_uri`] takes.
+    /// The location of a client, as a URI that [`Self::set_uri`] takes.
     pub fn uri(&self) -> Option<String> {
-        let client = matches!(
-            self.way,
-            Way::Sink(SinkSignaller::WhipClient) | Way::Src(SrcSignaller::WhepClient)
-        );
-        self.location.clone().filter(|_| client)
+        let scheme = match self.way {
+            Way::Sink(SinkSignaller::WhipClient) => "whip",
+            Way::Src(SrcSignaller::WhepClient) => "whep",
+            _ => return None,
+        };
+        let (given, rest) = self.location.as_deref()?.split_once("://")?;
+        let secure = if given.ends_with('s') { "s" } else { "" };
+        Some(format!("{scheme}{secure}://{rest}"))
     }
 
     /// Whether people watch a terminal: all ways of signalling so far are chosen at one.

@@ -74,9 +74,14 @@ pub enum KeyFrame {
 pub struct Viewers(Mutex<Vec<Arc<str>>>);
 
 impl Viewers {
-    /// Adds one.
-    pub fn add(&self, id: &Arc<str>) {
-        self.lock().push(id.clone());
+    /// Adds one; tells whether it is new.
+    pub fn add(&self, id: &Arc<str>) -> bool {
+        let mut all = self.lock();
+        let new = !all.contains(id);
+        if new {
+            all.push(id.clone());
+        }
+        new
     }
 
     /// Removes one; tells whether it was there.

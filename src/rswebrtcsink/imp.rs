@@ -55,7 +55,7 @@ impl ObjectSubclass for RsWebRtcSink {
     const NAME: &'static str = "GstRsWebRtcSink";
     type Type = super::RsWebRtcSink;
     type ParentType = gst::Bin;
-    type Interfaces = (gst::ChildProxy,);
+    type Interfaces = (gst::ChildProxy, gst::URIHandler);
 }
 
 impl ObjectImpl for RsWebRtcSink {
@@ -65,16 +65,8 @@ impl ObjectImpl for RsWebRtcSink {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> = LazyLock::new(|| {
-            ["peer-added", "peer-removed"]
-                .into_iter()
-                .map(|name| {
-                    glib::subclass::Signal::builder(name)
-                        .param_types([String::static_type()])
-                        .build()
-                })
-                .collect()
-        });
+        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> =
+            LazyLock::new(media_pad::peer_signals);
         SIGNALS.as_ref()
     }
 
@@ -121,6 +113,23 @@ impl ChildProxyImpl for RsWebRtcSink {
         u32::try_from(children.len()).unwrap_or(u32::MAX)
     }
 }
+impl URIHandlerImpl for RsWebRtcSink {
+    const URI_TYPE: gst::URIType = gst::URIType::Sink;
+
+    fn protocols() -> &'static [&'static str] {
+        &["whip", "whips"]
+    }
+
+    fn uri(&self) -> Option<String> {
+        lock(&self.settings).call.uri()
+    }
+
+    fn set_uri(&self, uri: &str) -> Result<(), glib::Error> {
+        let idle = self.obj().current_state() <= gst::State::Ready;
+        lock(&self.settings).call.set_uri(uri, idle)
+    }
+}
+
 impl BinImpl for RsWebRtcSink {}
 
 impl ElementImpl for RsWebRtcSink {
@@ -483,6 +492,7 @@ impl RsWebRtcSink {
             return false;
         }
         let obj = self.obj();
+        let over = matches!(event, Event::Ended(_) | Event::Failed(_));
         match event {
             Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
             Event::LeftOut(local, reason) => {
@@ -519,7 +529,9 @@ impl RsWebRtcSink {
             Event::Connected(info) => {
                 let in_need = self.start_tracks(|_| true);
                 call.gate.open();
-                obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
+                if call.viewers.add(&ONLY_PEER.into()) {
+                    obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
+                }
                 ask_key_frames(call, &in_need);
                 let stats = session.stats();
                 let pads = self.pad_caps(call);
@@ -545,6 +557,9 @@ impl RsWebRtcSink {
                 errors::post(&*obj, &error);
                 call.gate.close(Closed::Failed);
             }
+        }
+        if over && call.viewers.remove(ONLY_PEER) {
+            obj.emit_by_name::<()>("peer-removed", &[&ONLY_PEER]);
         }
         true
     }

@@ -43,7 +43,7 @@ mod viewers;
 glib::wrapper! {
     /// The `rswebrtcsink` element.
     pub struct RsWebRtcSink(ObjectSubclass<imp::RsWebRtcSink>)
-        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
+        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy, gst::URIHandler;
 }
 
 /// Registers the element.
@@ -55,7 +55,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(
         Some(plugin),
         "rswebrtcsink",
-        gst::Rank::NONE,
+        gst::Rank::PRIMARY,
         RsWebRtcSink::static_type(),
     )
 }

@@ -64,6 +64,14 @@ impl LipSync {
         }
     }
 
+    /// Another connection goes on with the streams, maybe from another machine: its reports alone
+    /// count from now on.
+    pub fn start_over(&self) {
+        for stream in self.lock().iter_mut() {
+            stream.epoch = None;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Stream>> {
         self.streams
             .lock()

@@ -28,17 +28,23 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod call;
 mod imp;
+mod inlet;
 mod lip_sync;
 mod pad;
+mod publishers;
 mod settings;
+mod silence;
+mod splice;
+mod streams;
 mod track_src;
 mod vp9_size;
 
 glib::wrapper! {
     /// The `rswebrtcsrc` element.
     pub struct RsWebRtcSrc(ObjectSubclass<imp::RsWebRtcSrc>)
-        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
+        @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy, gst::URIHandler;
 }
 
 /// Registers the element.
@@ -50,7 +56,7 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(
         Some(plugin),
         "rswebrtcsrc",
-        gst::Rank::NONE,
+        gst::Rank::PRIMARY,
         RsWebRtcSrc::static_type(),
     )
 }

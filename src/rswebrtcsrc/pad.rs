@@ -15,6 +15,7 @@ use crate::gst_glue::report;
 use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
+use crate::session::negotiation::AgreedStream;
 
 use super::lip_sync::LipSync;
 use super::track_src::{Feed, KeyFrameRequest, TrackSrc};
@@ -27,6 +28,8 @@ const FAST_START_PACKETS: u32 = 1;
 pub struct Stream {
     /// The pad.
     pub ghost: gst::GhostPad,
+    /// Whose it is.
+    pub peer: Arc<str>,
     /// The session's index of the stream.
     pub index: usize,
     queue: Arc<InboundQueue>,
@@ -42,6 +45,8 @@ pub struct Stream {
 pub struct Config {
     /// Name of the pad.
     pub name: String,
+    /// Whose it is.
+    pub peer: Arc<str>,
     /// The session's index of the stream.
     pub index: usize,
     /// What was agreed.
@@ -90,10 +95,7 @@ impl Stream {
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
-        let mut extensions = config.extensions.iter();
-        let orientation = extensions
-            .find(|(_, e)| *e == HeaderExtension::VideoOrientation)
-            .map(|(id, _)| *id);
+        let orientation = orientation_id(&config.extensions);
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,
@@ -106,6 +108,7 @@ impl Stream {
         elements.extend(depayloading);
         let stream = Self {
             ghost,
+            peer: config.peer,
             index: config.index,
             queue: config.queue,
             track,
@@ -119,6 +122,20 @@ impl Stream {
             return Err(failed(&config.name, &error));
         }
         Ok(stream)
+    }
+
+    /// Another connection goes on with the stream: `false` if it brings another encoding, and the
+    /// stream ends.
+    pub fn renew(&self, agreed: &AgreedStream) -> bool {
+        let goes_on = self.track.renew(
+            agreed.codec.clone(),
+            agreed.alternatives.clone(),
+            orientation_id(&agreed.extensions),
+        );
+        if !goes_on {
+            self.end();
+        }
+        goes_on
     }
 
     /// Ends the stream once what was received was read.
@@ -210,6 +227,12 @@ impl Stream {
             });
         Ok(())
     }
+}
+
+fn orientation_id(extensions: &[(u8, HeaderExtension)]) -> Option<u8> {
+    let mut all = extensions.iter();
+    all.find(|(_, e)| *e == HeaderExtension::VideoOrientation)
+        .map(|(id, _)| *id)
 }
 
 /// Tells what the header extensions on the packets are, as GStreamer's depayloaders read it. Only

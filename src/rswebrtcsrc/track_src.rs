@@ -21,7 +21,9 @@ use crate::logging::SRC as CAT;
 use crate::media::codec::Codec;
 use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Popped};
-use crate::media::rtp_packet::Inbound;
+use crate::media::rtp_packet::{Inbound, InboundPacket};
+
+use super::splice::Splice;
 
 glib::wrapper! {
     pub struct TrackSrc(ObjectSubclass<imp::TrackSrc>)
@@ -63,6 +65,11 @@ impl TrackSrc {
         self.imp().set_rtcp_pad(pad);
     }
 
+    /// Another connection goes on with the stream: `false` if it brings another encoding.
+    pub fn renew(&self, codec: Codec, alternatives: Vec<Codec>, orientation: Option<u8>) -> bool {
+        self.imp().renew(codec, alternatives, orientation)
+    }
+
     /// The stream is over once what is queued was read.
     pub fn end(&self) {
         self.imp().end();
@@ -87,6 +94,9 @@ mod imp {
         /// Id of the header extension, and what it said last.
         orientation: Option<(u8, Orientation)>,
         key_frame: Arc<KeyFrameRequest>,
+        splice: Splice,
+        /// The payload type that went out first, once the call was made again.
+        payload_type: Option<u8>,
         rtcp_pad: Option<gst::Pad>,
     }
 
@@ -103,6 +113,10 @@ mod imp {
             }
             self.alternatives
                 .push(std::mem::replace(&mut self.codec, codec));
+            if self.payload_type.is_some() {
+                // What goes out keeps its own.
+                return None;
+            }
             self.caps = caps.clone();
             Some(caps)
         }
@@ -184,6 +198,9 @@ mod imp {
                 match queue.pop(Duration::from_secs(3600)) {
                     Popped::Item(Inbound::Rtp(packet)) if !self.is_expected(&packet.header) => {}
                     Popped::Item(Inbound::Rtp(packet)) => {
+                        let Some(packet) = self.splice(packet) else {
+                            continue;
+                        };
                         let time = self.running_time_of(packet.arrival);
                         let buffer = rtp::inbound(packet, time);
                         self.look_at_orientation(&buffer);
@@ -212,8 +229,40 @@ mod imp {
                 // Upright until something else is said.
                 orientation: feed.orientation.map(|id| (id, Orientation::from_cvo(0))),
                 key_frame: Arc::new(feed.key_frame),
+                splice: Splice::default(),
+                payload_type: None,
                 rtcp_pad: None,
             });
+        }
+
+        pub fn renew(
+            &self,
+            codec: Codec,
+            alternatives: Vec<Codec>,
+            orientation: Option<u8>,
+        ) -> bool {
+            let mut guard = self.lock();
+            let Some(track) = guard.as_mut().filter(|t| t.codec.same_encoding(&codec)) else {
+                return false;
+            };
+            track.payload_type.get_or_insert(track.codec.payload_type);
+            track.codec = codec;
+            track.alternatives = alternatives;
+            track.refused = None;
+            let known = track.orientation.map(|(_, known)| known);
+            track.orientation =
+                orientation.map(|id| (id, known.unwrap_or(Orientation::from_cvo(0))));
+            true
+        }
+
+        /// The packet as it goes out, if it is of the connection that holds now.
+        fn splice(&self, packet: InboundPacket) -> Option<InboundPacket> {
+            let mut guard = self.lock();
+            let track = guard.as_mut()?;
+            let payload_type = track.payload_type.unwrap_or(track.codec.payload_type);
+            track
+                .splice
+                .pass(packet, track.codec.clock_rate, payload_type)
         }
 
         /// Whether a packet is of a codec that the pad was made for; the caps follow its payload
@@ -298,8 +347,11 @@ mod imp {
         }
 
         fn push_report(&self, report: bytes::Bytes) {
-            let pad = self.lock().as_ref().and_then(|t| t.rtcp_pad.clone());
-            if let Some(pad) = pad {
+            let found = self.lock().as_ref().and_then(|track| {
+                let report = track.splice.report(&report)?;
+                Some((track.rtcp_pad.clone()?, report))
+            });
+            if let Some((pad, report)) = found {
                 let mut buffer = gst::Buffer::from_slice(report);
                 let now = self.obj().current_running_time();
                 // infallible: a new buffer is writable.

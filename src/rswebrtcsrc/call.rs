@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MPL-2.0
+//! One time from READY to READY of a source: who sends, and what was agreed with each.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::media::queue::InboundQueue;
+use crate::session::negotiation::AgreedStream;
+
+use super::inlet::Inlet;
+use super::lip_sync::LipSync;
+
+/// A stream with the queue that it comes from.
+pub type Incoming = (AgreedStream, Option<Arc<InboundQueue>>);
+
+/// Shared by the element and its threads.
+pub struct SrcCall {
+    /// Where the streams come from.
+    pub inlet: Inlet,
+    /// It ends when its first peer leaves.
+    pub ends_with_peer: bool,
+    /// The pads that an application waits for are there.
+    pub no_more_pads: AtomicBool,
+    peers: Mutex<Vec<Arc<SrcPeer>>>,
+}
+
+/// Somebody who sends.
+pub struct SrcPeer {
+    /// Its session.
+    pub id: Arc<str>,
+    /// Keeps its streams in step.
+    pub lip_sync: Arc<LipSync>,
+    connected: AtomicBool,
+    agreed: Mutex<Vec<Incoming>>,
+}
+
+impl SrcCall {
+    /// A call with nobody yet.
+    pub fn new(inlet: Inlet, ends_with_peer: bool) -> Arc<Self> {
+        Arc::new(Self {
+            inlet,
+            ends_with_peer,
+            no_more_pads: AtomicBool::new(false),
+            peers: Mutex::default(),
+        })
+    }
+
+    /// The peer `id`, which may be new.
+    pub fn peer(&self, id: &str) -> Arc<SrcPeer> {
+        let mut peers = self.lock();
+        if let Some(peer) = peers.iter().find(|p| *p.id == *id) {
+            return peer.clone();
+        }
+        let peer = Arc::new(SrcPeer {
+            id: id.into(),
+            lip_sync: Arc::default(),
+            connected: AtomicBool::new(false),
+            agreed: Mutex::default(),
+        });
+        peers.push(peer.clone());
+        peer
+    }
+
+    /// The peer `id` is gone.
+    pub fn forget(&self, id: &str) {
+        self.lock().retain(|p| *p.id != *id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<SrcPeer>>> {
+        self.peers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl SrcPeer {
+    /// Whether media flows, or did.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    /// Media flows.
+    pub fn set_connected(&self) {
+        self.connected.store(true, Ordering::Release);
+    }
+
+    /// Remembers what was agreed until media flows.
+    pub fn set_agreed(&self, agreed: Vec<Incoming>) {
+        *self.lock() = agreed;
+    }
+
+    /// What was remembered.
+    pub fn take_agreed(&self) -> Vec<Incoming> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Incoming>> {
+        self.agreed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
