@@ -48,6 +48,7 @@ pub struct Teller {
     notices: u32,
     agreed: Vec<AgreedStream>,
     transport: TransportInfo,
+    interrupted: bool,
 }
 
 impl Teller {
@@ -58,7 +59,13 @@ impl Teller {
             notices: 0,
             agreed: Vec::new(),
             transport: TransportInfo::default(),
+            interrupted: false,
         }
+    }
+
+    /// Whether the connection is lost and not up again.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Whether people are told on stderr.
@@ -121,7 +128,8 @@ impl Teller {
     }
 
     /// The connection is lost and is made again.
-    pub fn interrupted(&self, element: &gst::Element, cause: &str, delay: Duration) {
+    pub fn interrupted(&mut self, element: &gst::Element, cause: &str, delay: Duration) {
+        self.interrupted = true;
         let structure = gst::Structure::builder(RECONNECTING)
             .field("cause", cause)
             .field(
@@ -172,6 +180,7 @@ impl Teller {
         pads: &[Pad],
     ) {
         self.transport = transport.clone();
+        self.interrupted = false;
         self.tell(element, "connected", stats, pads);
     }
 

@@ -299,7 +299,7 @@ impl RsWebRtcSrc {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
                 self.end_pads(&peer.id, &streams);
                 self.add_pads(call, &peer, streams, teller.tells());
-                if peer.is_connected() {
+                if peer.is_connected() && !teller.is_interrupted() {
                     let stats = call.inlet.stats_of(&peer.id);
                     teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pads(&peer.id));
                 }

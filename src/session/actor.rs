@@ -243,19 +243,29 @@ impl Call {
     async fn offer(&mut self) -> Result<bool, CallError> {
         let peer = self.create_peer().await?;
         self.make_offer(&peer).await?;
-        let Some(text) = self.description().await? else {
+        let Some(description) = self.description().await? else {
             return Ok(false);
         };
-        self.take_answer(&peer, text).await?;
+        if description.kind == DescriptionType::Offer {
+            // A counter-offer (draft-ietf-wish-whep section 4.2): ours comes to nothing.
+            self.offering = None;
+            peer.close().await;
+            return self.answer_to(description.sdp).await;
+        }
+        self.take_answer(&peer, description.sdp).await?;
         self.apply_candidates(&peer).await;
         Ok(true)
     }
 
     /// The first answer; `false` after a bye.
     async fn answer(&mut self) -> Result<bool, CallError> {
-        let Some(text) = self.description().await? else {
-            return Ok(false);
-        };
+        match self.description().await? {
+            Some(description) => self.answer_to(description.sdp).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn answer_to(&mut self, text: String) -> Result<bool, CallError> {
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
         // The answer takes up what was wished for meanwhile.
         self.offer_due = false;
@@ -285,12 +295,12 @@ impl Call {
     }
 
     /// The remote's description; `None` after a bye.
-    async fn description(&mut self) -> Result<Option<String>, CallError> {
+    async fn description(&mut self) -> Result<Option<Description>, CallError> {
         loop {
             match self.turn(true).await? {
                 Some(Turn::Message(Message::Description(d))) => {
                     self.heard = true;
-                    return Ok(Some(d.sdp));
+                    return Ok(Some(d));
                 }
                 Some(Turn::Message(Message::Candidate(c))) => {
                     // Bounded: no description has thousands of candidates.

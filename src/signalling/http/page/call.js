@@ -152,6 +152,11 @@ class Measured {
     return this.get(chosen) ?? [...this.#now.values()].find((one) => one.type === 'candidate-pair' && one.nominated && one.state === 'succeeded');
   }
 
+  /** Of all pairs: which of them the remote sends over is its choice, whatever is selected here. */
+  get bytesReceived() {
+    return [...this.#now.values()].reduce((sum, one) => sum + (one.type === 'candidate-pair' && one.bytesReceived || 0), 0);
+  }
+
   codec(one) {
     return this.get(one?.codecId)?.mimeType.split('/')[1];
   }
@@ -303,7 +308,7 @@ class Caller {
     measured.update(await pc.getStats());
     if (pc !== this.pc) return;
     const now = clock();
-    const bytes = measured.pair?.bytesReceived ?? 0;
+    const bytes = measured.bytesReceived;
     if (bytes !== seen.bytes) Object.assign(seen, { bytes, heard: now });
     if (!seen.connected && pc.connectionState === 'connected') Object.assign(seen, { connected: now, heard: now });
     const stats = window.rswebrtc.stats = this.#page.measure(measured);
