@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
@@ -366,11 +367,17 @@ impl Peer for WebRtcPeer {
         let accepted = answer.media.iter().find(|line| !line.rejected);
         let transport = answer.transport(accepted.map_or(0, |line| line.index));
         self.shared.set_lines(streams, Some(declared(&answer)));
-        if lock(&self.dialogue).remote.is_some() {
+        let former = lock(&self.dialogue).remote.clone();
+        if former
+            .as_ref()
+            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd)
+        {
             return Ok(());
         }
-        let server = description::setup(&transport) == Setup::Active;
-        self.shared.dtls_server.store(server, Ordering::Release);
+        if former.is_none() {
+            let server = description::setup(&transport) == Setup::Active;
+            self.shared.dtls_server.store(server, Ordering::Release);
+        }
         self.shared.nudge.checks_started();
         let remote =
             RTCSessionDescription::answer(description::canonical(&transport)).map_err(refused)?;
@@ -380,8 +387,30 @@ impl Peer for WebRtcPeer {
             .map_err(refused)?;
         lock(&self.dialogue).remote = Some(transport);
         link.apply_early_candidates().await;
-        self.start_watching(&link, Role::Offerer);
+        if lock(&link.watcher).is_none() {
+            self.start_watching(&link, Role::Offerer);
+        }
         Ok(())
+    }
+
+    async fn restart_ice(&self) -> Result<String, PeerError> {
+        let link = self.link()?;
+        let options = RTCOfferOptions {
+            ice_restart: true,
+            ..Default::default()
+        };
+        let offer = link.connection.create_offer(Some(options)).await;
+        link.connection
+            .set_local_description(offer.map_err(refused)?)
+            .await
+            .map_err(refused)?;
+        let local = link.gathered_anew().await?;
+        let lines = {
+            let mut dialogue = lock(&self.dialogue);
+            dialogue.local = Some(local);
+            dialogue.lines.clone()
+        };
+        self.say(lines, "actpass", true)
     }
 
     async fn add_candidate(

@@ -21,6 +21,8 @@ const CLOSING: Duration = Duration::from_millis(300);
 const GOODBYE: Duration = Duration::from_millis(100);
 /// Host candidates are there at once; a STUN server may not answer.
 const GATHERING: Duration = Duration::from_secs(5);
+/// Between two looks for candidates after a restart.
+const GATHERING_TICK: Duration = Duration::from_millis(5);
 /// A connection with its watcher.
 pub(super) struct Link {
     pub(super) connection: Box<dyn PeerConnection>,
@@ -57,6 +59,18 @@ impl Link {
         let description = Remote::read(&description.sdp)
             .map_err(|error| PeerError::Description(error.to_string()))?;
         Ok(description.transport(0))
+    }
+
+    /// The same after a restart, which webrtc does not tell the end of.
+    pub(super) async fn gathered_anew(&self) -> Result<Transport, PeerError> {
+        let until = tokio::time::Instant::now() + GATHERING;
+        loop {
+            let local = self.gathered().await?;
+            if !local.candidates.is_empty() || tokio::time::Instant::now() >= until {
+                return Ok(local);
+            }
+            tokio::time::sleep(GATHERING_TICK).await;
+        }
     }
 
     pub(super) async fn apply_early_candidates(&self) {

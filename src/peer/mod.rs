@@ -140,6 +140,8 @@ pub enum PeerEvent {
         /// It said that its streams are over.
         said_bye: bool,
     },
+    /// Nothing comes from the remote any more; unless that changes, the connection is given up soon.
+    Silent,
     /// The connection is lost or never came up; the last event.
     Failed(PeerError),
 }
@@ -206,6 +208,10 @@ pub trait Peer: Send + Sync {
     /// Applies the answer to our offer, which left of it `streams`.
     async fn set_answer(&self, answer: String, streams: Vec<StreamConfig>)
     -> Result<(), PeerError>;
+
+    /// A new offer of what holds, with new ICE credentials (RFC 8445 section 9): its answer, by
+    /// [`Self::set_answer`], mends a connection whose path is broken.
+    async fn restart_ice(&self) -> Result<String, PeerError>;
 
     /// A candidate that came apart from its description.
     async fn add_candidate(

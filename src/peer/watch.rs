@@ -69,6 +69,7 @@ struct View {
 #[derive(Debug)]
 enum Verdict {
     Connected,
+    Silent,
     RemoteClosed,
     Failed(PeerError),
 }
@@ -113,8 +114,8 @@ impl Watch {
         }
         self.driver_is_away(view)
             .or_else(|| self.not_up(view))
-            .or_else(|| self.is_silent(view))
             .map(Verdict::Failed)
+            .or_else(|| self.is_silent(view))
     }
 
     fn driver_is_away(&mut self, view: View) -> Option<PeerError> {
@@ -153,14 +154,18 @@ impl Watch {
         })
     }
 
-    fn is_silent(&mut self, view: View) -> Option<PeerError> {
+    fn is_silent(&mut self, view: View) -> Option<Verdict> {
         if view.states.ice != RTCIceConnectionState::Disconnected {
             self.silent = None;
             return None;
         }
-        let since = *self.silent.get_or_insert(view.now);
+        let Some(since) = self.silent else {
+            self.silent = Some(view.now);
+            return self.connected.then_some(Verdict::Silent);
+        };
         (view.now.saturating_duration_since(since) > SILENCE)
             .then(|| PeerError::Ice("the remote stopped answering".to_owned()))
+            .map(Verdict::Failed)
     }
 }
 
@@ -195,6 +200,7 @@ pub(super) async fn run(
         };
         match watch.look(view) {
             None => {}
+            Some(Verdict::Silent) => shared.events.tell(PeerEvent::Silent),
             Some(Verdict::Connected) => connected(&shared, role),
             Some(Verdict::RemoteClosed) => {
                 log::debug!(target: "rswebrtc::peer", "the remote ended the call");
@@ -280,7 +286,8 @@ mod tests {
                 RTCIceConnectionState::Disconnected,
             )
         };
-        assert!(watch.look(silent(2200)).is_none());
+        let first = watch.look(silent(2200));
+        assert!(matches!(first, Some(Verdict::Silent)), "{first:?}");
         assert!(watch.look(silent(4000)).is_none());
         assert!(matches!(
             watch.look(silent(5600)),

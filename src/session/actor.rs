@@ -75,6 +75,7 @@ pub(super) async fn run(
         agreement: Agreement::default(),
         offering: None,
         offer_due: false,
+        restarting: false,
         told_left_out: Vec::new(),
     };
     let outcome = tokio::select! {
@@ -115,6 +116,8 @@ pub(super) struct Call {
     /// Our offer that waits for its answer, and whether it is out of date already.
     pub(super) offering: Option<Agreement>,
     pub(super) offer_due: bool,
+    /// An offer with new ICE credentials waits for its answer.
+    pub(super) restarting: bool,
     /// Streams that the user knows are not sent.
     pub(super) told_left_out: Vec<usize>,
     /// Signalling can carry an offer of ours, now or later.
@@ -213,6 +216,7 @@ impl Call {
         self.agreement = Agreement::default();
         self.offering = None;
         self.offer_due = false;
+        self.restarting = false;
         self.candidates.clear();
         self.told_left_out.clear();
         (self.spoken, self.heard) = (false, false);
@@ -385,6 +389,7 @@ impl Call {
                     let info = peer.transport_info().await;
                     self.tell(Event::Connected(info)).await;
                 }
+                Some(Turn::Peer(PeerEvent::Silent)) => self.restart_ice(&peer).await,
                 Some(Turn::Peer(PeerEvent::KeyFrameRequest(stream))) => {
                     if let Some(local) = self.local_of(stream) {
                         self.tell(Event::KeyFrameRequest(local)).await;
@@ -408,6 +413,10 @@ impl Call {
                     self.remote_said_bye = true;
                     self.streams_over = true;
                     linger_until.get_or_insert_with(|| Instant::now() + LINGER);
+                }
+                Some(Turn::Message(Message::Refuse(refusal))) if self.restarting => {
+                    log::debug!(target: "rswebrtc::session", "no ICE restart: {}", refusal.reason);
+                    self.restarting = false;
                 }
                 Some(Turn::Message(Message::Refuse(refusal))) => {
                     self.tell(Event::Notice(refusal.reason)).await;

@@ -118,11 +118,39 @@ impl Call {
         }
     }
 
+    /// Nothing comes any more: another path may be there. If not, the peer tells soon.
+    pub(super) async fn restart_ice(&mut self, peer: &Arc<dyn Peer>) {
+        if !self.wire.restarts_ice || self.restarting || self.offering.is_some() {
+            return;
+        }
+        match peer.restart_ice().await {
+            Ok(sdp) => {
+                self.restarting = true;
+                self.say(DescriptionType::Offer, sdp).await;
+            }
+            Err(error) => {
+                log::debug!(target: "rswebrtc::session", "no ICE restart: {error}");
+            }
+        }
+    }
+
+    /// The answer to an offer that changed nothing but the path.
+    async fn take_restart(&mut self, peer: &Arc<dyn Peer>, text: String) -> Result<(), CallError> {
+        self.restarting = false;
+        let streams = self.agreement.streams.clone();
+        let applied = peer.set_answer(text, streams).await;
+        applied.map_err(|e| refused("answer", e))
+    }
+
     /// A description that came during the call. Nothing in it ends the call: what held before
     /// still does.
     pub(super) async fn hear(&mut self, peer: &Arc<dyn Peer>, description: Description) {
         let kind = description.kind;
         let result = match kind {
+            DescriptionType::Answer if self.restarting => {
+                let taken = self.take_restart(peer, description.sdp).await;
+                taken.map_err(|error| error.to_string())
+            }
             DescriptionType::Answer if self.offering.is_none() => {
                 Err("there is no offer of ours that it could answer".to_owned())
             }

@@ -76,7 +76,10 @@ struct Shared {
     begun: Notify,
     finish: CancellationToken,
     cancel: CancellationToken,
+    /// All calls are over.
     done: Done,
+    /// Nobody listens any more.
+    closed: Done,
 }
 
 impl Host {
@@ -94,6 +97,7 @@ impl Host {
             finish: CancellationToken::new(),
             cancel: CancellationToken::new(),
             done: Done::default(),
+            closed: Done::default(),
         });
         handle.spawn(run(config, factory, shared.clone(), events.clone()));
         (Self { shared, events }, receiver)
@@ -158,7 +162,8 @@ impl Host {
         }
     }
 
-    /// Everything was pushed: nobody new is taken, and the calls end once it is delivered.
+    /// Everything was pushed: nobody new is taken, and the calls end once it is delivered. Those
+    /// who come later are told that the stream is over, until [`Self::stop`].
     pub fn finish(&self) {
         self.shared.finish.cancel();
     }
@@ -172,7 +177,7 @@ impl Host {
     /// background.
     pub fn stop(&self, timeout: Duration) -> bool {
         self.shared.cancel.cancel();
-        self.wait_done(timeout)
+        self.shared.closed.wait(timeout)
     }
 
     /// Counters of every stream of every peer.
@@ -206,6 +211,7 @@ async fn run(
         () = shared.begun.notified() => {}
         () = shared.cancel.cancelled() => {
             shared.done.set();
+            shared.closed.set();
             return;
         }
     }
@@ -221,10 +227,16 @@ async fn run(
         shared: shared.clone(),
         events,
     };
-    let last = host.serve(server).await;
+    let (last, server) = host.serve(server).await;
     // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
     let _ = host.events.try_send(last);
     shared.done.set();
+    if let Some(server) = server {
+        // Whoever comes now is told that the stream is over, and not nothing at all.
+        shared.cancel.cancelled().await;
+        server.close().await;
+    }
+    shared.closed.set();
 }
 
 struct Running {
@@ -236,11 +248,11 @@ struct Running {
 }
 
 impl Running {
-    /// Until there is nobody left; gives the last event.
-    async fn serve(&self, config: ServerConfig) -> HostEvent {
+    /// Until there is nobody left; gives the last event, and the server, which takes nobody new.
+    async fn serve(&self, config: ServerConfig) -> (HostEvent, Option<Server>) {
         let (server, mut arrivals) = match Server::start(config).await {
             Ok(started) => started,
-            Err(error) => return HostEvent::Failed(error),
+            Err(error) => return (HostEvent::Failed(error), None),
         };
         self.tell(HostEvent::Listening(server.url().to_owned()))
             .await;
@@ -276,8 +288,7 @@ impl Running {
                 }
             }
         }
-        server.close().await;
-        HostEvent::Ended
+        (HostEvent::Ended, Some(server))
     }
 
     /// Makes the call with a client; the future goes on until it is over.

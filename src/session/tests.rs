@@ -66,6 +66,9 @@ impl Peer for FakePeer {
     ) -> Result<(), PeerError> {
         Ok(())
     }
+    async fn restart_ice(&self) -> Result<String, PeerError> {
+        Ok("restart".to_owned())
+    }
     async fn add_candidate(
         &self,
         candidate: String,

@@ -183,3 +183,41 @@ async fn a_remote_that_declares_no_ssrc_is_told_apart_by_mid_and_by_payload_type
         tokio::join!(sender.peer.close(), receiver.peer.close());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_ice_leaves_media_alone_and_changes_the_credentials() {
+    let call = Call::new(true).await;
+    let queue = call.receiver.peer.inbound(0).unwrap();
+    assert!(call.sender.peer.push_frame(0, frame(0, 3, 500)));
+    assert_eq!(read(queue.clone(), 3).await.len(), 3);
+    let offer = call.sender.peer.restart_ice().await.unwrap();
+    assert!(offer.contains("a=candidate"), "{offer}");
+    let again = call
+        .receiver
+        .peer
+        .answer(offer.clone(), lines(Direction::RecvOnly))
+        .await
+        .unwrap();
+    assert!(again.contains("a=candidate"), "{again}");
+    let set = call
+        .sender
+        .peer
+        .set_answer(again, lines(Direction::SendOnly));
+    set.await.unwrap();
+    // What is sent while the new path is looked for may be lost, and what comes later is not.
+    let began = Instant::now();
+    let mut first = 10;
+    loop {
+        assert!(call.sender.peer.push_frame(0, frame(first, 1, 500)));
+        first += 1;
+        match queue.pop(Duration::from_millis(20)) {
+            Popped::Item(Inbound::Rtp(_)) => break,
+            _ => assert!(
+                began.elapsed() < DEADLINE,
+                "nothing comes after the restart"
+            ),
+        }
+    }
+    println!("restarted in {:?}", began.elapsed());
+    call.close().await;
+}
