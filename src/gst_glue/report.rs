@@ -4,7 +4,6 @@
 //! Invariant: neither holds an ICE password, a key or a whole description.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -15,6 +14,7 @@ use crate::peer::{Direction, StreamStats, TransportInfo};
 use crate::sdp::extensions;
 use crate::sdp::profiles::Profile;
 use crate::session::event::EndCause;
+use crate::session::host::PeerStats;
 use crate::session::negotiation::AgreedStream;
 
 /// Name of the element message, and of its structure.
@@ -401,7 +401,7 @@ fn picture(caps: &gst::CapsRef) -> String {
 
 /// Counters of a call for the `stats` property: one structure a peer, in it one a stream, W3C names.
 /// Empty before a call and after it.
-pub fn stats_structure(peers: &[(Arc<str>, Vec<(AgreedStream, StreamStats)>)]) -> gst::Structure {
+pub fn stats_structure(peers: &[PeerStats]) -> gst::Structure {
     let mut all = gst::Structure::builder("application/x-rswebrtc-stats");
     for (id, stats) in peers.iter().filter(|(_, stats)| !stats.is_empty()) {
         let mut peer = gst::Structure::builder("peer");

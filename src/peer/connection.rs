@@ -395,10 +395,7 @@ impl Peer for WebRtcPeer {
 
     async fn restart_ice(&self) -> Result<String, PeerError> {
         let link = self.link()?;
-        let options = RTCOfferOptions {
-            ice_restart: true,
-            ..Default::default()
-        };
+        let options = RTCOfferOptions { ice_restart: true };
         let offer = link.connection.create_offer(Some(options)).await;
         link.connection
             .set_local_description(offer.map_err(refused)?)

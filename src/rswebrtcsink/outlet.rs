@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where what is sent goes to: one call, or everybody who comes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::StreamStats;
 use crate::session::Session;
-use crate::session::host::Host;
-use crate::session::negotiation::{AgreedStream, Wish};
+use crate::session::host::{Host, PeerStats};
+use crate::session::negotiation::Wish;
 
 /// See the module.
 pub enum Outlet {
@@ -74,7 +72,7 @@ impl Outlet {
     }
 
     /// Counters of every stream of every peer.
-    pub fn stats(&self) -> Vec<(Arc<str>, Vec<(AgreedStream, StreamStats)>)> {
+    pub fn stats(&self) -> Vec<PeerStats> {
         match self {
             Self::One(session) => vec![(ONLY_PEER.into(), session.stats())],
             Self::Many(host) => host.stats(),

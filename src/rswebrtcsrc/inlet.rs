@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Where what is received comes from: one call, or whoever publishes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::peer::StreamStats;
 use crate::session::Session;
-use crate::session::host::Host;
+use crate::session::host::{Host, PeerStats};
 use crate::session::negotiation::AgreedStream;
 
 /// See the module.
@@ -19,9 +18,6 @@ pub enum Inlet {
 
 /// Name of the one peer of a call.
 pub const ONLY_PEER: &str = "0";
-
-/// The streams of a peer, with their counters.
-pub type PeerStats = (Arc<str>, Vec<(AgreedStream, StreamStats)>);
 
 impl Inlet {
     /// Starts signalling.

@@ -64,6 +64,9 @@ pub enum HostEvent {
     Failed(SignallingError),
 }
 
+/// Name of a peer, and its streams with their counters.
+pub type PeerStats = (Arc<str>, Vec<(AgreedStream, StreamStats)>);
+
 /// Many calls.
 pub struct Host {
     shared: Arc<Shared>,
@@ -181,7 +184,7 @@ impl Host {
     }
 
     /// Counters of every stream of every peer.
-    pub fn stats(&self) -> Vec<(Arc<str>, Vec<(AgreedStream, StreamStats)>)> {
+    pub fn stats(&self) -> Vec<PeerStats> {
         let sessions = self.shared.fan.sessions();
         let collect = async move {
             let mut all = Vec::with_capacity(sessions.len());
