@@ -121,9 +121,9 @@ impl Teller {
     }
 
     /// What happened to one of many peers.
-    pub fn peer(&self, element: &gst::Element, what: &str, peer: &str) {
+    pub fn peer(&self, element: &gst::Element, peer: &str, what: &str) {
         if self.on_stderr {
-            write(&format!("{}: peer {peer} {what}\n", element.name()));
+            write(&format!("{}: peer {peer}: {what}\n", element.name()));
         }
     }
 

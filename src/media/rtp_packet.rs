@@ -41,6 +41,18 @@ impl OutboundFrame {
         self.packets.iter().map(|p| p.payload.len()).sum()
     }
 
+    /// The same frame at another time.
+    pub fn at(&self, timestamp: u32) -> Self {
+        let packets = self.packets.iter().map(|packet| OutboundPacket {
+            timestamp,
+            ..packet.clone()
+        });
+        Self {
+            key: self.key,
+            packets: packets.collect(),
+        }
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.packets.is_empty()

@@ -329,9 +329,10 @@ impl Outbound {
         stream.begun = true;
         stream.skipping = None;
         state.emptied = None;
-        let waiting = frames.iter().map(|frame| Waiting {
+        let times = backlog_times(frames.len(), time(last), codec.clock_rate);
+        let waiting = frames.iter().zip(times).map(|(frame, timestamp)| Waiting {
             stream: index,
-            frame: frame.clone(),
+            frame: frame.at(timestamp),
             paced: true,
         });
         state.frames.extend(waiting);
@@ -483,6 +484,15 @@ impl Outbound {
             (true, false) => Drained::Probe(probe),
         }
     }
+}
+
+/// Timestamps for `count` frames of a backlog whose last one is at `last`: close together, for
+/// they are of the past. With their own a receiver's clock would seem to run slow by seconds, as
+/// they come in a fraction of their time (rtpjitterbuffer then gives no times at all).
+fn backlog_times(count: usize, last: u32, clock_rate: u32) -> impl Iterator<Item = u32> {
+    let frames = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    let step = (clock_rate / 1000).min(clock_rate / 10 / frames).max(1);
+    (0..frames).map(move |n| last.wrapping_sub((frames - 1 - n).wrapping_mul(step)))
 }
 
 impl State {

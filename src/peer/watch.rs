@@ -155,13 +155,18 @@ impl Watch {
     }
 
     fn is_silent(&mut self, view: View) -> Option<Verdict> {
-        if view.states.ice != RTCIceConnectionState::Disconnected {
+        // A restart takes ICE back to its checks: that is no sign of life.
+        let answers = matches!(
+            view.states.ice,
+            RTCIceConnectionState::Connected | RTCIceConnectionState::Completed
+        );
+        if !self.connected || answers {
             self.silent = None;
             return None;
         }
         let Some(since) = self.silent else {
             self.silent = Some(view.now);
-            return self.connected.then_some(Verdict::Silent);
+            return Some(Verdict::Silent);
         };
         (view.now.saturating_duration_since(since) > SILENCE)
             .then(|| PeerError::Ice("the remote stopped answering".to_owned()))
@@ -288,7 +293,9 @@ mod tests {
         };
         let first = watch.look(silent(2200));
         assert!(matches!(first, Some(Verdict::Silent)), "{first:?}");
-        assert!(watch.look(silent(4000)).is_none());
+        let mut restarted = silent(4000);
+        restarted.states.ice = RTCIceConnectionState::Checking;
+        assert!(watch.look(restarted).is_none());
         assert!(matches!(
             watch.look(silent(5600)),
             Some(Verdict::Failed(PeerError::Ice(_)))

@@ -137,7 +137,13 @@ fn encoded_side(
 ) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     let mut elements = Vec::new();
     if let Some(parser) = carriage.parser {
-        elements.push(Part::Factory(parser).make()?);
+        let parser = Part::Factory(parser).make()?;
+        if parser.has_property("config-interval") {
+            // Parameter sets with every key frame: whoever joins or lost a packet can start there.
+            // Not by rtph264pay, which makes a frame of them alone where a delimiter comes first.
+            parser.set_property("config-interval", -1i32);
+        }
+        elements.push(parser);
         let parsed = parsed_caps(carriage, caps);
         elements.push(filter(parsed).map_err(|e| missing_element("capsfilter", &e))?);
     }
@@ -187,10 +193,6 @@ fn tell_encoded_caps(payloader: &gst::Element, track: &TrackSink) {
 fn configure_payloader(payloader: &gst::Element) {
     if payloader.has_property("mtu") {
         payloader.set_property("mtu", RTP_MTU);
-    }
-    if payloader.has_property("config-interval") {
-        // Parameter sets with every key frame: whoever joins or lost a packet can start there.
-        payloader.set_property("config-interval", -1i32);
     }
     if payloader.has_property("aggregate-mode") {
         payloader.set_property_from_str("aggregate-mode", "zero-latency");

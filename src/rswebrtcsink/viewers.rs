@@ -84,7 +84,8 @@ impl RsWebRtcSink {
         match event {
             Event::Connected(transport) => {
                 call.viewers.add(id);
-                teller.peer(obj.upcast_ref(), "connected", &transport.remote_candidate);
+                let what = format!("connected ({})", transport.remote_candidate);
+                teller.peer(obj.upcast_ref(), id, &what);
                 self.begin_with_a_picture(call, host, id);
                 call.gate.open();
                 obj.emit_by_name::<()>("peer-added", &[&&**id]);
@@ -95,6 +96,13 @@ impl RsWebRtcSink {
                 }
             }
             Event::Ended(_) => self.viewer_left(call, id, "left", teller),
+            Event::Failed(
+                error @ (CallError::NoCommonCodec { .. } | CallError::NothingFlows { .. }),
+            ) => {
+                // It was told, and whoever encodes so that nobody can watch should know as well.
+                teller.notice(obj.upcast_ref(), &format!("peer {id} was refused: {error}"));
+                call.viewers.remove(id);
+            }
             Event::Failed(error) => {
                 // Of no concern to the others, nor to the pipeline; the client was told.
                 gst::info!(CAT, imp = self, "peer {id}: {error}");
@@ -110,7 +118,7 @@ impl RsWebRtcSink {
     fn viewer_left(&self, call: &SinkCall, id: &Arc<str>, why: &str, teller: &mut report::Teller) {
         let known = call.viewers.remove(id);
         if known {
-            teller.peer(self.obj().upcast_ref(), why, id);
+            teller.peer(self.obj().upcast_ref(), id, why);
             self.obj().emit_by_name::<()>("peer-removed", &[&&**id]);
         }
     }

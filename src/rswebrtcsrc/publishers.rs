@@ -67,6 +67,12 @@ impl RsWebRtcSrc {
                 self.publisher_left(call, id);
             }
             // Of no concern to the pipeline; the client was told.
+            Event::Failed(
+                error @ (CallError::NoCommonCodec { .. } | CallError::NothingFlows { .. }),
+            ) => {
+                teller.notice(obj.upcast_ref(), &format!("peer {id} was refused: {error}"));
+                call.forget(id);
+            }
             Event::Failed(error) => {
                 gst::info!(CAT, imp = self, "peer {id}: {error}");
                 call.forget(id);

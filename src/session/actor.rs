@@ -416,7 +416,8 @@ impl Call {
                 }
                 Some(Turn::Message(Message::Refuse(refusal))) if self.restarting => {
                     log::debug!(target: "rswebrtc::session", "no ICE restart: {}", refusal.reason);
-                    self.restarting = false;
+                    let silent = "the remote stopped answering".to_owned();
+                    return Err(CallError::Lost(PeerError::Ice(silent)));
                 }
                 Some(Turn::Message(Message::Refuse(refusal))) => {
                     self.tell(Event::Notice(refusal.reason)).await;

@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -49,7 +50,7 @@ pub enum HostEvent {
     Listening(String),
     /// What happened in the call with peer `id`, which comes from `remote`.
     Peer {
-        /// Its session.
+        /// Its number, counted from 0.
         id: Arc<str>,
         /// Where its HTTP request came from.
         remote: SocketAddr,
@@ -64,7 +65,7 @@ pub enum HostEvent {
     Failed(SignallingError),
 }
 
-/// Name of a peer, and its streams with their counters.
+/// Number of a peer, and its streams with their counters.
 pub type PeerStats = (Arc<str>, Vec<(AgreedStream, StreamStats)>);
 
 /// Many calls.
@@ -229,6 +230,7 @@ async fn run(
         factory,
         shared: shared.clone(),
         events,
+        arrivals: AtomicU64::new(0),
     };
     let (last, server) = host.serve(server).await;
     // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
@@ -248,6 +250,8 @@ struct Running {
     factory: Arc<dyn PeerFactory>,
     shared: Arc<Shared>,
     events: mpsc::Sender<HostEvent>,
+    /// Counts those who came.
+    arrivals: AtomicU64,
 }
 
 impl Running {
@@ -301,7 +305,11 @@ impl Running {
             remote,
             signaller,
         } = arrival;
-        let id: Arc<str> = id.into();
+        // Its own name opens the session to whoever knows it: not for logs, signals and statistics.
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        log::debug!(target: "rswebrtc::session", "peer {number} from {remote}");
+        drop(id);
+        let id: Arc<str> = number.to_string().into();
         let config = SessionConfig {
             role: Role::Answerer,
             signaller,

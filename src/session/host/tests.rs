@@ -178,15 +178,20 @@ async fn everybody_begins_with_a_key_frame_and_a_late_comer_with_all_since_the_l
     let id = stage.connected().await;
     assert_eq!(stage.host.sent_to(&id), [0]);
     stage.host.admit(&id, &[]);
-    stage.host.push_frame(0, frame(false, 1));
-    stage.host.push_frame(0, frame(true, 2));
-    stage.host.push_frame(0, frame(false, 3));
-    assert_eq!(read(first.queue().await, 2).await, [2, 3]);
+    stage.host.push_frame(0, frame(false, 3000));
+    stage.host.push_frame(0, frame(true, 6000));
+    stage.host.push_frame(0, frame(false, 9000));
+    assert_eq!(read(first.queue().await, 2).await, [6000, 9000]);
     let mut late = stage.client("VP8");
     let id = stage.connected().await;
     stage.host.admit(&id, &[0]);
-    stage.host.push_frame(0, frame(false, 4));
-    assert_eq!(read(late.queue().await, 3).await, [2, 3, 4]);
+    stage.host.push_frame(0, frame(false, 12_000));
+    let times = read(late.queue().await, 3).await;
+    assert_eq!(
+        times,
+        [8910, 9000, 12_000],
+        "what is past takes next to no time"
+    );
     assert_eq!(stage.host.stats().len(), 2);
     assert!(stage.host.stop(LIMIT));
 }

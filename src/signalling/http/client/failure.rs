@@ -20,7 +20,7 @@ use crate::signalling::{Retry, SignallingError};
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
 /// So much of what a server says about an error is shown.
-const MAX_DETAIL: usize = 200;
+const MAX_DETAIL: usize = 600;
 
 /// The reply refuses the description that was sent.
 pub(super) fn refused(transport: &Transport, reply: &Reply) -> SignallingError {
@@ -126,9 +126,13 @@ fn detail(reply: &Reply) -> Option<String> {
         .filter(|c| !c.is_control())
         .take(MAX_DETAIL)
         .collect();
-    let text = text.trim();
+    let cut = text.chars().count() == MAX_DETAIL;
+    let text = match text.trim().rsplit_once(' ') {
+        Some((whole, _)) if cut => format!("{whole} …"),
+        _ => text.trim().to_owned(),
+    };
     // A description may come back, with its passwords.
-    (!text.is_empty() && !text.contains("ice-pwd")).then(|| text.to_owned())
+    (!text.is_empty() && !text.contains("ice-pwd")).then_some(text)
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3), in seconds or as a date.
@@ -270,6 +274,12 @@ fn certificate(cause: &CertificateError, host: &str) -> String {
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("the certificate of {host} is not valid yet (or the clock is wrong)")
+        }
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            format!(
+                "the certificate of {host} is one of an authority, and a server needs one of its \
+                 own: make it with basicConstraints=critical,CA:FALSE (openssl req -x509 -addext)"
+            )
         }
         cause => format!(
             "the certificate of {host} is not accepted ({cause}): if it is its own authority, \

@@ -78,11 +78,11 @@ async fn what_the_server_says_is_quoted_but_for_secrets() {
     }
     let server = Server::start(|_: &Seen| {
         let headers = [("content-type", "text/plain")];
-        reply(400, &headers, "x".repeat(1 << 20))
+        reply(400, &headers, "word ".repeat(1 << 18))
     })
     .await;
     let (text, ..) = refusal(config(whip, &server.url())).await;
-    assert!(text.ends_with(&format!(" {}", "x".repeat(200))), "{text}");
+    assert!(text.ends_with("word word …") && text.len() < 1000, "{text}");
 }
 
 #[tokio::test]
