@@ -40,6 +40,8 @@ pub struct Gate {
 struct State {
     /// A peer takes media.
     open: bool,
+    /// One did before.
+    was_open: bool,
     /// The pipeline runs.
     playing: bool,
     shut_down: bool,
@@ -142,6 +144,11 @@ impl Gate {
         self.lock().open
     }
 
+    /// Whether a peer took media before the connection was lost.
+    pub fn was_open(&self) -> bool {
+        self.lock().was_open
+    }
+
     /// Why nothing passes any more, if so.
     pub fn closed(&self) -> Option<Closed> {
         self.lock().closed
@@ -155,6 +162,7 @@ impl Gate {
     /// The peer is gone, and another follows: what is held waits for it, and time starts anew.
     pub fn interrupt(&self) {
         self.change(|state| {
+            state.was_open |= state.open;
             state.open = false;
             state.offset = None;
             state.own_offsets.clear();

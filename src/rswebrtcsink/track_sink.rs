@@ -351,10 +351,15 @@ mod imp {
             }
             if !call.gate.is_open() {
                 if call.gate.closed().is_none() {
+                    let what = if call.gate.was_open() {
+                        "while the connection was lost: its end was not sent"
+                    } else {
+                        "before a peer came: nothing was sent"
+                    };
                     gst::element_imp_warning!(
                         self,
                         gst::ResourceError::Write,
-                        ("the stream ended before a peer came: nothing was sent")
+                        ("the stream ended {what}")
                     );
                 }
                 return;

@@ -11,8 +11,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::media::codec::MediaKind;
-use crate::media::queue::InboundQueue;
 use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory};
 use crate::sdp::Remote;
 use crate::signalling::message::{Candidate, Description, DescriptionType, Message};
@@ -21,7 +19,7 @@ use crate::signalling::{Notice, Role, SignallingError};
 use super::error::CallError;
 use super::event::{EndCause, Event};
 use super::negotiation::{self, Agreement, Wish};
-use super::reconnect::{self, Backoff, Reconnect};
+use super::reconnect::Reconnect;
 use super::wire::Wire;
 use super::{Command, SessionConfig, Shared};
 
@@ -92,24 +90,24 @@ pub(super) struct Call {
     pub(super) template: PeerConfig,
     factory: Arc<dyn PeerFactory>,
     pub(super) shared: Arc<Shared>,
-    commands: mpsc::Receiver<Command>,
+    pub(super) commands: mpsc::Receiver<Command>,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) wire: Wire,
     wish_patience: Option<Duration>,
     pub(super) reconnect: Option<Reconnect>,
-    peer_events: Option<mpsc::Receiver<PeerEvent>>,
+    pub(super) peer_events: Option<mpsc::Receiver<PeerEvent>>,
     /// Candidates that came before the description they belong to.
-    candidates: Vec<Candidate>,
+    pub(super) candidates: Vec<Candidate>,
     /// A description of ours was handed out: the remote is owed a bye.
     pub(super) spoken: bool,
     /// A description of the remote came: it waits for ours, or for a bye.
     pub(super) heard: bool,
     pub(super) remote_said_bye: bool,
     /// It said so of every stream that it sends.
-    streams_over: bool,
+    pub(super) streams_over: bool,
     /// Media flows, or did before it was lost.
-    connected: bool,
-    finish_asked: bool,
+    pub(super) connected: bool,
+    pub(super) finish_asked: bool,
     pub(super) wish: Wish,
     /// What holds.
     pub(super) agreement: Agreement,
@@ -132,48 +130,8 @@ enum Turn {
 }
 
 impl Call {
-    async fn make(&mut self) -> Result<EndCause, CallError> {
-        let Some(wish) = self.wish().await? else {
-            return Ok(EndCause::Local);
-        };
-        self.wish = wish;
-        let mut backoff = Backoff::default();
-        let mut was_up = false;
-        loop {
-            let outcome = self.attempt().await;
-            was_up |= self.connected;
-            if std::mem::take(&mut self.connected) {
-                backoff.succeeded();
-            }
-            // What never worked will not by itself: its error helps more than waiting.
-            let Some(reconnect) = self.reconnect.clone().filter(|_| was_up) else {
-                return outcome;
-            };
-            let Some(least) = reconnect::retry(&outcome, self.streams_over) else {
-                return outcome;
-            };
-            if self.finish_asked {
-                return outcome;
-            }
-            let spread = f64::from(reconnect::random_byte()) / 256.0;
-            let now = Instant::now();
-            let Some(delay) = backoff.next(reconnect.limit, least, now, spread) else {
-                return outcome;
-            };
-            self.tell(Event::Interrupted {
-                cause: interruption(&outcome),
-                delay,
-                tries: backoff.tries(),
-            })
-            .await;
-            if !self.start_over(reconnect, delay).await? {
-                return Ok(EndCause::Local);
-            }
-        }
-    }
-
     /// One connection, from the offer to its end.
-    async fn attempt(&mut self) -> Result<EndCause, CallError> {
+    pub(super) async fn attempt(&mut self) -> Result<EndCause, CallError> {
         let agreed = match self.role {
             Role::Offerer => self.offer().await?,
             Role::Answerer => self.answer().await?,
@@ -191,40 +149,7 @@ impl Call {
         self.talk().await
     }
 
-    /// Gives the lost connection up, waits, and begins another. `false`: the element wants no more.
-    async fn start_over(
-        &mut self,
-        reconnect: Reconnect,
-        delay: Duration,
-    ) -> Result<bool, CallError> {
-        self.hang_up(None).await;
-        self.peer_events = None;
-        if let Some(former) = self.shared.take_peer() {
-            self.template.queues = former_queues(&*former, &self.agreement);
-        }
-        let until = Instant::now() + delay;
-        loop {
-            tokio::select! {
-                () = sleep_until(until) => break,
-                command = self.commands.recv() => match command {
-                    Some(Command::Wish(wish)) => self.wish = wish,
-                    Some(Command::Finish) | None => return Ok(false),
-                },
-            }
-        }
-        self.wire = Wire::connect(reconnect.again.build(), self.role);
-        self.agreement = Agreement::default();
-        self.offering = None;
-        self.offer_due = false;
-        self.restarting = false;
-        self.candidates.clear();
-        self.told_left_out.clear();
-        (self.spoken, self.heard) = (false, false);
-        (self.remote_said_bye, self.streams_over) = (false, false);
-        Ok(true)
-    }
-
-    async fn wish(&mut self) -> Result<Option<Wish>, CallError> {
+    pub(super) async fn wish(&mut self) -> Result<Option<Wish>, CallError> {
         let until = self.wish_patience.map(|patience| Instant::now() + patience);
         loop {
             let turn = tokio::select! {
@@ -526,27 +451,6 @@ impl Call {
         // overflow: awaited; the element takes events on a thread of its own. An error means
         // that the element is gone.
         let _ = self.events.send(event).await;
-    }
-}
-
-/// The queues of the streams that were received, for the connection that follows.
-fn former_queues(peer: &dyn Peer, agreement: &Agreement) -> Vec<(MediaKind, Arc<InboundQueue>)> {
-    let mut queues = Vec::new();
-    for (index, config) in agreement.streams.iter().enumerate() {
-        match peer.inbound(index) {
-            Some(queue) => queues.push((config.kind, queue)),
-            // Holds the place.
-            None => queues.push((config.kind, Arc::new(InboundQueue::new(1)))),
-        }
-    }
-    queues
-}
-
-/// What to tell of a call that is made again.
-fn interruption(outcome: &Result<EndCause, CallError>) -> String {
-    match outcome {
-        Ok(_) => "the other side closed the connection".to_owned(),
-        Err(error) => error.to_string(),
     }
 }
 

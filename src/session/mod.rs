@@ -7,6 +7,7 @@
 
 mod actor;
 pub mod addresses;
+mod attempts;
 mod dialogue;
 mod done;
 pub mod error;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MPL-2.0
+//! One stream that is sent: its numbers, and the headers of its packets.
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rtc::rtp;
+
+use super::Numbered;
+use crate::media::codec::{Codec, MediaKind};
+use crate::media::header_extension::{AbsSendTime, HeaderExtension};
+use crate::media::rtp_packet::OutboundFrame;
+use crate::peer::shared::{random, random_ssrcs};
+
+/// What is known of it.
+pub(super) struct SendStream {
+    pub(super) kind: MediaKind,
+    pub(super) ssrc: u32,
+    pub(super) rtx_ssrc: u32,
+    pub(super) codec: Option<Codec>,
+    pub(super) unbound: bool,
+    pub(super) mid: Bytes,
+    pub(super) extensions: Vec<(u8, HeaderExtension)>,
+    pub(super) next: u32,
+    /// Dropping up to the next key frame, which was last asked for then.
+    pub(super) skipping: Option<Instant>,
+    /// A first frame was taken.
+    pub(super) begun: bool,
+    pub(super) last: Option<(rtp::Packet, Instant)>,
+    pub(super) acknowledged: Option<u32>,
+    /// On a path that loses: repairs may be under way until then.
+    pub(super) unsettled: Option<Instant>,
+}
+
+impl SendStream {
+    pub(super) fn new(kind: MediaKind, taken: &[u32]) -> Self {
+        let mut fresh = random_ssrcs(taken);
+        Self {
+            kind,
+            ssrc: fresh(),
+            rtx_ssrc: fresh(),
+            codec: None,
+            unbound: false,
+            mid: Bytes::new(),
+            extensions: Vec::new(),
+            // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
+            // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
+            next: (random() & 0x7fff) as u32,
+            skipping: None,
+            begun: false,
+            last: None,
+            acknowledged: None,
+            unsettled: None,
+        }
+    }
+
+    pub(super) fn extension(&self, extension: HeaderExtension) -> Option<u8> {
+        let mut all = self.extensions.iter();
+        all.find(|(_, e)| *e == extension).map(|(id, _)| *id)
+    }
+
+    pub(super) fn number(
+        &mut self,
+        index: usize,
+        frame: OutboundFrame,
+        now: Instant,
+        into: &mut Vec<Numbered>,
+    ) {
+        let Some(payload_type) = self.codec.as_ref().map(|c| c.payload_type) else {
+            return;
+        };
+        // Once a report shows that the remote knows the SSRC, the mid is of no more use.
+        let mid = self
+            .extension(HeaderExtension::Mid)
+            .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
+        let sent = self.send_time(now);
+        for packet in frame.packets.iter() {
+            self.next = self.next.wrapping_add(u32::from(packet.skipped));
+            let mut header = rtp::header::Header {
+                version: 2,
+                marker: packet.marker,
+                payload_type,
+                sequence_number: self.next as u16,
+                timestamp: packet.timestamp,
+                ssrc: self.ssrc,
+                ..Default::default()
+            };
+            if let Some(id) = mid {
+                extend(&mut header, id, self.mid.clone());
+            }
+            if let Some((id, time)) = &sent {
+                extend(&mut header, *id, time.clone());
+            }
+            for (extension, value) in &packet.extensions {
+                if let Some(id) = self.extension(*extension) {
+                    extend(&mut header, id, value.clone());
+                }
+            }
+            self.next = self.next.wrapping_add(1);
+            into.push(Numbered {
+                stream: index,
+                packet: rtp::Packet {
+                    header,
+                    payload: packet.payload.clone(),
+                },
+            });
+        }
+        if let Some(last) = into.last() {
+            self.last = Some((last.packet.clone(), now));
+        }
+    }
+
+    /// The abs-send-time of packets that leave at `now`, for peers without transport-wide numbers.
+    fn send_time(&self, now: Instant) -> Option<(u8, Bytes)> {
+        static START: OnceLock<Instant> = OnceLock::new();
+        if self.extension(HeaderExtension::TransportWideCc).is_some() {
+            return None;
+        }
+        let id = self.extension(HeaderExtension::AbsSendTime)?;
+        let since = now.saturating_duration_since(*START.get_or_init(|| now));
+        let time = AbsSendTime::from_time(since).to_bytes();
+        Some((id, Bytes::copy_from_slice(&time)))
+    }
+}
+
+fn extend(header: &mut rtp::header::Header, id: u8, value: Bytes) {
+    if let Err(error) = header.set_extension(id, value) {
+        log::debug!(target: "rswebrtc::peer", "header extension {id} left out: {error}");
+    }
+}
