@@ -85,15 +85,15 @@ class Lines:
         with self.changed:
             return "\n".join(line for _, line in self.lines)
 
-    def wait_for(self, pattern, timeout):
-        """(time, line) of the first line that matches; AssertionError at the deadline or when the stream ends."""
+    def wait_for(self, pattern, timeout, after=0.0):
+        """(time, line) of the first line that matches and came later than `after`; AssertionError at the deadline or when the stream ends."""
         expression = re.compile(pattern) if isinstance(pattern, str) else pattern
         deadline = time.monotonic() + timeout
         looked_at = 0
         with self.changed:
             while True:
                 for at, line in self.lines[looked_at:]:
-                    if expression.search(line):
+                    if at > after and expression.search(line):
                         return at, line
                 looked_at = len(self.lines)
                 left = deadline - time.monotonic()

@@ -20,7 +20,8 @@
 // Prints a line {"at": SECONDS, "state": …, "status": TEXT} for each change that the person sees, and at the end one line
 //   {"result": {"ok": BOOL, "error"?, "states": [those lines], "seen": {"status": TEXT}, "stats": the page's own numbers,
 //    "video": {"framesDecoded", "framesSent", "width", "height"}, "audio": {"bytes", "energy", "level"}, "avOffset": MS or null
-//    (the sound is ahead of the picture by so much; the median of the stay), "requests": [{"method", "url", "status"}],
+//    (the sound is ahead of the picture by so much; the median of the stay), "pace": {"frames", "seconds", "gap"} (what was
+//    decoded in the stay, and the longest time in s without a new picture), "requests": [{"method", "url", "status"}],
 //    "foreign": [URLs of other origins], "errors": [uncaught errors and messages of the console]}}
 // Of the last DELETE, which outlives the page, Chromium tells nothing: the server knows.
 // Exit status 0 if all was as expected. SIGTERM ends it early, with the result so far. The person always leaves the page, so
@@ -140,22 +141,37 @@ async function expectStates(page) {
 
 async function stay(page, seconds) {
   const end = Date.now() + seconds * 1000;
-  const offsets = [];
+  const looks = [];
   while (Date.now() < end && !stopped) {
     await news(page);
-    offsets.push(await page.evaluate(offset));
+    looks.push(await page.evaluate(playing));
     await pause(50);
   }
-  const known = offsets.filter((one) => one !== null).sort((one, other) => one - other);
+  const known = looks.map(({ offset }) => offset).filter((one) => one !== null).sort((one, other) => one - other);
   result.avOffset = known[Math.floor(known.length / 2)] ?? null;
+  result.pace = pace(looks);
 }
 
-/** By how much the sound that is heard was captured after the picture that is seen, in ms; sender reports make them comparable. */
-async function offset() {
+/** How evenly pictures came. */
+function pace(looks) {
+  const [first, last] = [looks[0], looks.at(-1)];
+  let [gap, grew] = [0, first];
+  for (const look of looks) {
+    gap = Math.max(gap, look.at - grew.at);
+    if (look.frames !== grew.frames) grew = look;
+  }
+  return first && { frames: last.frames - first.frames, seconds: (last.at - first.at) / 1000, gap: gap / 1000 };
+}
+
+/**
+ * Pictures decoded by now, and by how much the sound that is heard was captured after the picture that is seen, in ms; sender
+ * reports make them comparable.
+ */
+async function playing() {
   const reports = window.rswebrtc.pc ? [...(await window.rswebrtc.pc.getStats()).values()] : [];
   const [picture, sound] = ['video', 'audio'].map((kind) => reports.find((one) => one.type === 'inbound-rtp' && one.kind === kind));
   const [shown, heard] = [picture?.estimatedPlayoutTimestamp, sound?.estimatedPlayoutTimestamp];
-  return shown && heard ? heard - shown : null;
+  return { at: performance.now(), frames: picture?.framesDecoded ?? 0, offset: shown && heard ? heard - shown : null };
 }
 
 /** The publisher's buttons: which devices, and start; unless the page says that it cannot. */
