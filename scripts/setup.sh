@@ -4,7 +4,7 @@
 # and does nothing where nothing is missing (then it needs no network and no root).
 #
 #   scripts/setup.sh            to build the plugin and to run the examples
-#   scripts/setup.sh --tests    also what tests/run.sh needs, with a Python environment in .venv-tests and a package of
+#   scripts/setup.sh --tests    also what tests/run.sh needs, with a Python environment in .venv-tests and packages of
 #                               npm's in .node-tests
 #   scripts/setup.sh --check    only say what is missing; exit status 1 if anything is (may be joined with --tests)
 #
@@ -16,7 +16,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv-tests
 requirements=$root/tests/requirements.txt
 node_tests=$root/.node-tests
-puppeteer=24.43.1
+node_packages="
+puppeteer-core@24.43.1|drives the browsers
+whip-whep@1.2.0|a WHIP and a WHEP client, for the tests of our servers
+@eyevinn/whip-web-client@1.1.7|a WHIP client
+@eyevinn/webrtc-player@0.13.0|a WHEP client
+janus-whep-server@1.1.0|a WHEP server in front of Janus, for the tests of our clients
+"
 gstreamer_needed=1.22
 
 tests=no
@@ -90,7 +96,7 @@ gir1.2-gst-plugins-base-1.0|-|bindings for session descriptions
 gir1.2-gst-plugins-bad-1.0|-|bindings for webrtcbin
 gir1.2-nice-0.1|-|bindings for ICE: tells webrtcbin to stay on this machine
 nodejs|node_is_new_enough|runs what drives the browsers
-npm|command_exists npm|fetches puppeteer-core, which drives the browsers
+npm|command_exists npm|fetches puppeteer-core, which drives the browsers, and WHIP and WHEP programs of others
 "
 browser_packages="
 chromium|command_exists chromium|a WebRTC peer of the tests
@@ -221,21 +227,39 @@ make_venv() {
     venv_is_complete || fail "pip ran, and $requirements is not met all the same"
 }
 
-puppeteer_is_there() {
-    grep -qs "\"version\": \"$puppeteer\"" "$node_tests/node_modules/puppeteer-core/package.json"
+# Those packages of npm's, as name@version, that are not there in just this version.
+missing_node_packages() {
+    local package reason
+    while IFS='|' read -r package reason; do
+        if [ -n "$package" ] && ! grep -qs "\"version\": \"${package##*@}\"" "$node_tests/node_modules/${package%@*}/package.json"; then
+            echo "$package"
+        fi
+    done <<<"$node_packages"
 }
 
 make_node_tests() {
-    ! puppeteer_is_there || return 0
-    say "missing: ${node_tests#"$root"/} with puppeteer-core $puppeteer (for the tests with browsers)"
+    local package reason
+    local -a missing=() all=()
+    mapfile -t missing < <(missing_node_packages)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "missing in ${node_tests#"$root"/}:"
+    while IFS='|' read -r package reason; do
+        [ -n "$package" ] || continue
+        all+=("$package")
+        if printf '%s\n' "${missing[@]}" | grep -qxF -- "$package"; then
+            printf '  %-34s %s\n' "$package" "$reason"
+        fi
+    done <<<"$node_packages"
     if [ "$check_only" = yes ]; then
         incomplete=yes
         return 0
     fi
-    say "fetching it with npm"
+    say "fetching them with npm"
     mkdir -p "$node_tests"
-    npm install --prefix "$node_tests" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "puppeteer-core@$puppeteer"
-    puppeteer_is_there || fail "npm ran, and puppeteer-core $puppeteer is not there all the same"
+    # All of them: npm removes what it is not told of.
+    npm install --prefix "$node_tests" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error "${all[@]}"
+    mapfile -t missing < <(missing_node_packages)
+    [ ${#missing[@]} -eq 0 ] || fail "npm ran, and ${missing[*]} is not there all the same"
 }
 
 check_browsers() {

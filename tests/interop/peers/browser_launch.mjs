@@ -57,11 +57,16 @@ const FIREFOX_PREFS = {
   'datareporting.policy.dataSubmissionEnabled': false,
 };
 
-async function puppeteer() {
+/** The folder whose node_modules has the package `name`. */
+export function packages(name) {
   const folders = [process.env.RSWEBRTC_NODE_TESTS, join(ROOT, '.node-tests')].filter(Boolean);
-  const folder = folders.find((path) => existsSync(join(path, 'node_modules', 'puppeteer-core')));
-  if (!folder) throw new Error("no puppeteer-core: run 'scripts/setup.sh --tests' first");
-  const required = createRequire(join(folder, 'x.js'))('puppeteer-core');
+  const folder = folders.find((path) => existsSync(join(path, 'node_modules', name)));
+  if (!folder) throw new Error(`no ${name}: run 'scripts/setup.sh --tests' first`);
+  return folder;
+}
+
+async function puppeteer() {
+  const required = createRequire(join(packages('puppeteer-core'), 'x.js'))('puppeteer-core');
   return required.default ?? required;
 }
 
