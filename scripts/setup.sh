@@ -96,6 +96,7 @@ gir1.2-gst-plugins-base-1.0|-|bindings for session descriptions
 gir1.2-gst-plugins-bad-1.0|-|bindings for webrtcbin
 gir1.2-nice-0.1|-|bindings for ICE: tells webrtcbin to stay on this machine
 nodejs|node_is_new_enough|runs what drives the browsers
+janus|command_exists janus|a WebRTC server, for the tests of our WHIP and WHEP clients
 npm|command_exists npm|fetches puppeteer-core, which drives the browsers, and WHIP and WHEP programs of others
 "
 browser_packages="
@@ -152,6 +153,10 @@ install_missing_packages() {
     fi
     say "installing them with apt-get"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 update
+    # Debian's package would start a server for everybody; the tests start their own.
+    if [[ " ${missing[*]} " == *" janus "* ]] && [ -d /run/systemd/system ]; then
+        "${as_root[@]}" systemctl mask janus.service
+    fi
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
         install --no-install-recommends "${missing[@]}"
 }
