@@ -18,27 +18,45 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+HTTP = {"auth-token", "tls-ca", "tls-cert", "tls-key", "max-peers", "timeout", "reconnect", "max-reconnects"}
+BOTH = {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats"} | HTTP
+
 # What pipelines rely on; more is welcome.
 CONTRACT = {
     "rswebrtcsink": {
         "klass": "Sink/Network/WebRTC",
-        "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "sync"},
+        "properties": BOTH | {"sync", "gop-cache", "min-force-key-unit-interval"},
+        "defaults": {"max-peers": "256", "gop-cache": "auto", "min-force-key-unit-interval": "500", "sync": "true"},
+        "signallers": {"stdio", "file", "whip-client", "whep-server"},
+        "signals": {"peer-added", "peer-removed"},
+        "uris": {"whip", "whips"},
         "pads": {"SINK template: 'video_%u'", "SINK template: 'audio_%u'"},
         "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
                  "audio/x-alaw", "application/x-rtp"},
     },
     "rswebrtcsrc": {
         "klass": "Source/Network/WebRTC",
-        "properties": {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "latency"},
+        "properties": BOTH | {"latency"},
+        "defaults": {"max-peers": "1", "latency": "200"},
+        "signallers": {"stdio", "file", "whep-client", "whip-server"},
+        "signals": {"peer-added", "peer-removed"},
+        "uris": {"whep", "wheps"},
         "pads": {"SRC template: 'video_%u'", "SRC template: 'audio_%u'"},
         "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
                  "audio/x-alaw", "application/x-rtp"},
     },
 }
-DEFAULTS = {"signaller": "stdio", "role": "auto", "latency": "200", "sync": "true"}
+DEFAULTS = {"signaller": "stdio", "role": "auto", "reconnect": "true", "max-reconnects": "-1", "timeout": "10000"}
 
 # Those of GObject, GstObject, GstElement and GstBin are not ours to describe.
 INHERITED = {"name", "parent", "async-handling", "message-forward"}
+
+# How gst-inspect-1.0 shows what else is in the contract.
+NAMED = {
+    "signallers": r"^ +\(\d+\): {} +-",
+    "signals": r'^  "{}" :',
+    "uris": r"^    {}$",
+}
 
 # README's word: what gst-inspect-1.0 says.
 TYPES = {
@@ -117,7 +135,11 @@ def compare(element, text, table):
         yield f"{element} is not of klass {contract['klass']}"
     for name in sorted(contract["properties"] - set(real)):
         yield f"{element} has no property {name}"
-    for name, default in DEFAULTS.items():
+    for what, pattern in NAMED.items():
+        for name in sorted(contract[what]):
+            if not re.search(pattern.format(re.escape(name)), text, re.M):
+                yield f"{element} has no {name} among its {what}"
+    for name, default in (DEFAULTS | contract["defaults"]).items():
         if name in real and real[name][1] != default:
             yield f"{element}: {name} is {real[name][1] or 'nothing'} by default, and users rely on {default}"
     if table is None:
@@ -155,11 +177,21 @@ Pad Templates:
   SRC template: 'video_%u'
     Capabilities: video/x-vp8 video/x-h264 video/x-vp9 video/x-h265 video/x-av1
 
+URI handling capabilities:
+  Element can act as source.
+  Supported URI protocols:
+    whep
+    wheps
+
 Element Properties:
 
   async-handling      : The bin will handle Asynchronous state changes
                         flags: readable, writable
                         Boolean. Default: false
+
+  auth-token          : Token
+                        flags: readable, writable
+                        String. Default: null
 
   ice-addresses       : Addresses: which
                         flags: readable, writable
@@ -173,6 +205,18 @@ Element Properties:
                         flags: readable, writable
                         String. Default: null
 
+  max-peers           : Peers
+                        flags: readable, writable
+                        Unsigned Integer. Range: 1 - 10000 Default: 1
+
+  max-reconnects      : Tries
+                        flags: readable, writable
+                        Integer. Range: -1 - 2147483647 Default: -1
+
+  reconnect           : Make it again
+                        flags: readable, writable
+                        Boolean. Default: true
+
   role                : Role
                         flags: readable, writable
                         Enum "GstRsWebRtcRole" Default: 0, "auto"
@@ -183,6 +227,9 @@ Element Properties:
                         flags: readable, writable
                         Enum "GstRsWebRtcSignaller" Default: 0, "stdio"
                            (0): stdio            - Copy and paste
+                           (1): file             - Files
+                           (2): whep-client      - Views
+                           (3): whip-server      - Is published to
 
   stats               : Statistics
                         flags: readable
@@ -192,26 +239,51 @@ Element Properties:
                         flags: readable, writable
                         String. Default: null
 
+  timeout             : Of a request
+                        flags: readable, writable
+                        Unsigned Integer. Range: 100 - 600000 Default: 10000
+
+  tls-ca              : Authorities
+                        flags: readable, writable
+                        String. Default: null
+
+  tls-cert            : Certificate
+                        flags: readable, writable
+                        String. Default: null
+
+  tls-key             : Key
+                        flags: readable, writable
+                        String. Default: null
+
   turn-servers        : Servers
                         flags: readable, writable
                         Default: "<  >"
                         GstValueArray of GValues of type "gchararray"
 
 Element Signals:
-  "x" :  void user_function (GstElement* object)
+  "peer-added" :  void user_function (GstElement* object, gchararray arg0)
+  "peer-removed" :  void user_function (GstElement* object, gchararray arg0)
 '''
 DESCRIBED = '''
 ### Properties of `rswebrtcsrc`
 
 | property | type | default | meaning |
 |---|---|---|---|
+| `auth-token` | string | – | i |
 | `ice-addresses` | string | – | a |
 | `latency` | integer, ms | `200` | b |
 | `location` | string | – | c |
+| `max-peers` | integer | `1` | j |
+| `max-reconnects` | integer | `-1` | k |
+| `reconnect` | boolean | `true` | l |
 | `role` | enum | `auto` | `auto`, `offer` |
 | `signaller` | enum | `stdio` | d |
 | `stats` | structure | read-only | e |
 | `stun-server` | string | – | f |
+| `timeout` | integer, ms | `10000` | m |
+| `tls-ca` | string | – | n |
+| `tls-cert` | string | – | o |
+| `tls-key` | string | – | p |
 | `turn-servers` | array of string | – | g |
 '''
 
@@ -228,6 +300,9 @@ def self_test():
         (lambda inspected, described: (inspected.replace("video_%u", "src_%u"), described), "has no SRC template: 'video_%u'"),
         (lambda inspected, described: (inspected.replace("Source/Net", "Src/Net"), described), "klass"),
         (lambda inspected, described: (inspected.replace("  stun-server  ", "  stun  "), described), "has no property stun-server"),
+        (lambda inspected, described: (inspected.replace("(3): whip-server", "(3): whip"), described), "no whip-server among its signallers"),
+        (lambda inspected, described: (inspected.replace('"peer-added"', '"peer"'), described), "no peer-added among its signals"),
+        (lambda inspected, described: (inspected.replace("    wheps\n", ""), described), "no wheps among its uris"),
         (lambda inspected, described: (inspected, "nothing"), "no table"),
     ]
     failures = []
