@@ -119,6 +119,113 @@ webcam() {
     fi
 }
 
+# Fills `source` like webcam, with the test picture where there is no camera, and `sound` with a branch for rswebrtcsink
+# name=s: ticks with the test picture, the microphone with AUDIO=1, nothing otherwise.
+# shellcheck disable=SC2034 # the scripts use them
+webcam_or_test() {
+    if [ -z "${SOURCE:-}" ] && [ ! -e "${DEVICE:-/dev/video0}" ]; then
+        note "no camera at ${DEVICE:-/dev/video0}: a test picture in its place"
+        SOURCE=test
+    fi
+    webcam
+    local microphone=()
+    if [ -n "${AUDIO:-}" ]; then
+        microphone=(autoaudiosrc)
+    elif [ "${SOURCE:-}" = test ]; then
+        microphone=(audiotestsrc is-live=true wave=ticks)
+    fi
+    sound=()
+    if [ ${#microphone[@]} -gt 0 ]; then
+        sound=("${microphone[@]}" ! queue ! audioconvert ! audioresample ! opusenc ! s.)
+    fi
+}
+
+# Fills `encoder`, in software, with little delay: H264, or VP8 with CODEC=VP8.
+# shellcheck disable=SC2034
+live_encoder() {
+    case ${CODEC:-H264} in
+        H264)
+            encoder=(x264enc tune=zerolatency speed-preset=veryfast bitrate=2000 key-int-max=60 bframes=0 !
+                video/x-h264,profile=constrained-baseline)
+            ;;
+        VP8) encoder=(vp8enc deadline=1 cpu-used=8 end-usage=cbr target-bitrate=2000000 keyframe-max-dist=60) ;;
+        *) fail "CODEC is $CODEC; it can be H264 or VP8" ;;
+    esac
+}
+
+# record_to OUTPUT: fills `codecs`, `recorder_video`, `recorder_audio` and `muxer`, for rswebrtcsrc name=r, by the ending
+# of the file's name. AUDIO=no leaves the sound out.
+# shellcheck disable=SC2034
+record_to() {
+    recorder_video=(r.video_0 ! queue)
+    case $1 in
+        *.mp4)
+            codecs=(video-codecs=H264)
+            recorder_video+=(! h264parse)
+            muxer=mp4mux
+            ;;
+        *.webm)
+            codecs=(video-codecs=VP8)
+            muxer=webmmux
+            ;;
+        *.mkv)
+            codecs=(video-codecs=VP8,H264)
+            muxer=matroskamux
+            ;;
+        *) fail "cannot tell the container of '$1': name it something.mkv, .webm or .mp4" ;;
+    esac
+    if [ "${AUDIO:-}" = no ]; then
+        codecs+=(audio-codecs='""')
+        recorder_audio=()
+    else
+        codecs+=(audio-codecs=OPUS)
+        recorder_audio=(r.audio_0 ! queue ! opusparse ! m.)
+    fi
+}
+
+# open_to LOCATION: fills `opened` with the settings of a server there: TOKEN is what opens it, CERT and KEY are for
+# https://; without these two it makes a certificate of its own, once, which is then what clients have to trust (CA).
+# shellcheck disable=SC2034
+open_to() {
+    opened=(location="$1")
+    [ -z "${TOKEN:-}" ] || opened+=(auth-token="$TOKEN")
+    case $1 in
+        https://*)
+            if [ -z "${CERT:-}" ]; then
+                CERT=$target/examples/cert.pem KEY=$target/examples/key.pem
+                [ "$print" = yes ] || make_certificate "$CERT" "$KEY"
+            fi
+            opened+=(tls-cert="$CERT" tls-key="${KEY:-}")
+            ;;
+    esac
+}
+
+# make_certificate CERT KEY: one for this machine's names and addresses, unless it is there.
+make_certificate() {
+    [ ! -s "$1" ] || return 0
+    command -v openssl >/dev/null || fail "no openssl to make a certificate with: set CERT and KEY, or use http://"
+    local names address
+    names="DNS:localhost,DNS:$(uname -n),IP:127.0.0.1,IP:::1"
+    for address in $(hostname -I 2>/dev/null || true); do
+        names+=",IP:$address"
+    done
+    note "making a certificate: $1"
+    mkdir -p "$(dirname "$1")"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout "$2" -out "$1.part" -subj "/CN=rswebrtc examples" \
+        -addext basicConstraints=critical,CA:FALSE -addext "subjectAltName=$names" 2>/dev/null ||
+        fail "openssl made no certificate"
+    mv "$1.part" "$1"
+}
+
+# go_to URL: fills `gone_to` with the settings of a client of that server: TOKEN opens it, CA is its certificate where the
+# system does not know it.
+# shellcheck disable=SC2034
+go_to() {
+    gone_to=(location="$1")
+    [ -z "${TOKEN:-}" ] || gone_to+=(auth-token="$TOKEN")
+    [ -z "${CA:-}" ] || gone_to+=(tls-ca="$CA")
+}
+
 # look_into FILM: fills `container` (ffprobe's word), `video`, `audio` (codecs, empty where there is none), `reorder`
 # (pictures that come out of order: B-frames) and `duration` (seconds).
 # shellcheck disable=SC2034 # the scripts use them

@@ -15,10 +15,12 @@ import pathlib
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "gst-launch-examples"
@@ -31,6 +33,11 @@ VARIANTS = {
     "receive-to-mkv.sh": [({"AUDIO": "1"}, [])],
     "stdio-receive.sh": [({"AUDIO": "no"}, [])],
     "send-webcam-x264.sh": [({"SOURCE": "test"}, []), ({"MJPEG": "1", "WIDTH": "1280", "HEIGHT": "720"}, [])],
+    "publish-to-whip.sh": [({"CODEC": "VP8", "SOURCE": "test"}, ["https://live.example/whip", "token"]), ({"AUDIO": "1", "CA": "ca.pem"}, [])],
+    "serve-webcam-page.sh": [({"TOKEN": "token"}, ["https://0.0.0.0:8443/whep"])],
+    "record-browser.sh": [({"AUDIO": "no"}, ["http://0.0.0.0:8080/whip", "other.mp4"]), ({}, ["http://0.0.0.0:8080/whip", "other.webm"])],
+    "record-from-whep.sh": [({"TOKEN": "token"}, ["https://live.example/whep", "other.mp4"])],
+    "relay.sh": [({"TOKEN": "one", "WATCH_TOKEN": "two"}, ["https://0.0.0.0:8443/whip", "https://0.0.0.0:8444/whep"])],
     "talk-to-aiortc.sh": [({}, ["receive"]), ({"ROLE": "answer"}, ["send"]), ({"CODEC": "VP8", "ROLE": "offer"}, ["receive"])],
 }
 PYTHON = ROOT / ".venv-tests" / "bin" / "python"
@@ -81,7 +88,7 @@ def scripts():
 
 def printed(path, environment, words):
     """The pipelines that a script prints, each as a list of words."""
-    env = {name: value for name, value in os.environ.items() if name not in ("AUDIO", "SOURCE", "MJPEG", "ROLE", "CODEC")}
+    env = {name: value for name, value in os.environ.items() if name not in ("AUDIO", "SOURCE", "MJPEG", "ROLE", "CODEC", "TOKEN", "CA", "CERT")}
     done = subprocess.run(["bash", path, "--print", *words], env={**env, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
     if done.returncode:
         raise Failure(f"--print ends with {done.returncode}: {done.stderr}")
@@ -197,6 +204,9 @@ def loopback_tests(folder):
         ("send-test-x264.sh", "receive-to-mkv.sh", {}, {"h264"}),
     ):
         yield f"run {sender} and {receiver}", lambda pair=(sender, receiver, environment, codecs): live_pair(folder, *pair)
+    yield "run publish-to-whip.sh, relay.sh and record-from-whep.sh", lambda: relayed(folder)
+    yield "run serve-webcam-page.sh and record-from-whep.sh, with TLS and a token", lambda: served(folder)
+    yield "run publish-to-whip.sh and record-browser.sh", lambda: published(folder)
     if PYTHON.exists():
         yield "run talk-to-aiortc.sh send", aiortc("send")
         yield "run talk-to-aiortc.sh receive", aiortc("receive")
@@ -263,6 +273,126 @@ def live_pair(folder, sender, receiver, environment, codecs):
     found = streams(recording)
     if set(found) != codecs or min(found.values()) < 15:
         raise Failure(f"exit statuses {statuses}, recorded {found}, expected {codecs}\n{said}")
+
+
+class Running:
+    """An example at work."""
+
+    def __init__(self, folder, name, *words, **environment):
+        self.name = name
+        self.log = folder / f"{name}.{time.monotonic_ns()}.log"
+        with open(self.log, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen([EXAMPLES / name, *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, "SOURCE": "test", **environment})
+
+    def said(self):
+        return self.log.read_text(encoding="utf-8")
+
+    def wait_for(self, what, ready, limit=30):
+        """What `ready` gives, once it is something."""
+        deadline = time.monotonic() + limit
+        while not (found := ready()):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise Failure(f"{self.name}: {what} does not come\n{self.said()}")
+            time.sleep(0.05)
+        return found
+
+    def urls(self, count=1):
+        """Where it listens."""
+        return self.wait_for("a URL", lambda: len(found := re.findall(r"listening on (\S+),", self.said())) == count and found)
+
+    def records(self, film):
+        """Waits until a recording grows: then media flows."""
+        self.wait_for("media", lambda: film.exists() and film.stat().st_size > 100_000)
+
+    def end(self, ask=False):
+        """Waits until it ends by itself, or as Ctrl-C makes it end."""
+        if ask:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            status = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name} does not end\n{self.said()}") from None
+        if status:
+            raise Failure(f"{self.name}: exit status {status}\n{self.said()}")
+
+
+class Together:
+    """Several examples at work; whatever happens, none is left over."""
+
+    def __init__(self, folder):
+        self.folder, self.all = folder, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in self.all:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+
+    def start(self, name, *words, **environment):
+        self.all.append(Running(self.folder, name, *words, **environment))
+        return self.all[-1]
+
+    def said(self):
+        return "\n".join(f"{one.name}: {one.said()}" for one in self.all)
+
+    def check(self, film, codecs):
+        """What a finished recording holds."""
+        found = streams(film)
+        if set(found) != codecs or min(found.values()) < 15:
+            raise Failure(f"recorded {found}, expected {codecs}\n{self.said()}")
+
+
+def relayed(folder):
+    """One publishes, one watches, and the relay ends, in good order, with its publisher."""
+    film = folder / "relayed.mkv"
+    with Together(folder) as together:
+        relay = together.start("relay.sh", "http://127.0.0.1:0/whip", "http://127.0.0.1:0/whep", TOKEN="one", WATCH_TOKEN="two")
+        publish, watch = sorted(relay.urls(2), key=lambda url: url.endswith("whep"))
+        publisher = together.start("publish-to-whip.sh", publish, "one")
+        recorder = together.start("record-from-whep.sh", watch, film, TOKEN="two")
+        recorder.records(film)
+        publisher.end(ask=True)
+        relay.end()
+        recorder.end()
+        together.check(film, {"h264", "opus"})
+
+
+def served(folder):
+    """A page, and a viewer who may watch and one who may not."""
+    film = folder / "served.mp4"
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(["bash", "-c", '. "$0"; make_certificate "$1" "$2"', EXAMPLES / "env.sh", cert, key], check=True, capture_output=True, timeout=30)
+    with Together(folder) as together:
+        page = together.start("serve-webcam-page.sh", "https://127.0.0.1:0/whep", TOKEN="swordfish", CERT=str(cert), KEY=str(key))
+        url, = page.urls()
+        trust = ssl.create_default_context(cafile=cert)
+        with urllib.request.urlopen(url.removesuffix("whep"), context=trust, timeout=10) as reply:
+            if b"<video" not in reply.read():
+                raise Failure(f"no page at {url.removesuffix('whep')}")
+        run_script(folder, "record-from-whep.sh", url, "no.mp4", status=1, expect=["refuses the token: check auth-token"],
+                   environment={"TOKEN": "cod", "CA": str(cert)}.items())
+        recorder = together.start("record-from-whep.sh", url, film, TOKEN="swordfish", CA=str(cert))
+        recorder.records(film)
+        recorder.end(ask=True)
+        page.wait_for("a line about the viewer that left", lambda: re.search(r"peer .* left", page.said()))
+        page.end(ask=True)
+        together.check(film, {"h264", "opus"})
+
+
+def published(folder):
+    """A recording is finished when its publisher stops."""
+    film = folder / "published.webm"
+    with Together(folder) as together:
+        recorder = together.start("record-browser.sh", "http://127.0.0.1:0/whip", film)
+        publisher = together.start("publish-to-whip.sh", *recorder.urls(), CODEC="VP8")
+        recorder.records(film)
+        publisher.end(ask=True)
+        recorder.end()
+        together.check(film, {"vp8", "opus"})
 
 
 def parse_tests(parser):
