@@ -68,7 +68,10 @@ impl Call {
     ) -> Result<bool, CallError> {
         self.hang_up(None).await;
         self.peer_events = None;
-        if let Some(former) = self.shared.take_peer() {
+        // A try that came to nothing has none: those of the connection before it still wait.
+        if let Some(former) = self.shared.take_peer()
+            && !self.agreement.agreed.is_empty()
+        {
             self.template.queues = former_queues(&*former, &self.agreement);
         }
         let until = Instant::now() + delay;
