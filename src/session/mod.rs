@@ -73,6 +73,8 @@ pub struct SessionOptions {
 pub struct Session {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    /// What its signaller needs to say bye.
+    farewell_limit: Duration,
 }
 
 /// What the element asks of the actor.
@@ -115,8 +117,14 @@ impl Session {
             cancel: CancellationToken::new(),
             done: Done::default(),
         });
+        let farewell_limit = config.signaller.farewell_limit();
         handle.spawn(actor::run(config, factory, shared.clone(), inbox, events));
-        (Self { shared, commands }, receiver)
+        let session = Self {
+            shared,
+            commands,
+            farewell_limit,
+        };
+        (session, receiver)
     }
 
     /// Starts signalling. Whoever makes the call must be able to take an error by now.
@@ -178,11 +186,12 @@ impl Session {
         self.shared.done.wait(timeout)
     }
 
-    /// Cuts the call: bye, DTLS close, sockets freed. Waits at most `timeout`; the rest goes on
-    /// in the background.
+    /// Cuts the call: bye, DTLS close, sockets freed. Waits at most `timeout`, or as long as its
+    /// signaller may take to say bye: a program that ends with it would leave the remote's
+    /// session behind. The rest goes on in the background.
     pub fn stop(&self, timeout: Duration) -> bool {
         self.shared.cancel.cancel();
-        self.wait_done(timeout)
+        self.wait_done(timeout.max(self.farewell_limit))
     }
 
     /// As [`Self::stop`], without waiting.
