@@ -130,7 +130,9 @@ run_step() {
         failed=$((failed + 1))
         [ "$status" != 124 ] || took="$took, over its limit"
         printf 'FAIL %-22s %s\n' "$name" "$took"
-        tail -n 60 "$log" | sed 's/^/     /'
+        # What failed first: whoever reads this may see only its beginning.
+        grep -E '^(FAIL |failed: |error(\[|:)|test .* FAILED|.* panicked at )' "$log" | cut -c 1-300 | head -n 20 | sed 's/^/     /' || true
+        tail -n 40 "$log" | sed 's/^/     /'
     fi
 }
 
