@@ -91,6 +91,11 @@ impl Viewers {
         at.map(|at| all.swap_remove(at)).is_some()
     }
 
+    /// Removes all.
+    pub fn take(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut *self.lock())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
         self.0
             .lock()

@@ -423,10 +423,13 @@ impl RsWebRtcSink {
 
     fn stop_call(&self) {
         let call = lock(&self.call).take();
-        if let Some(call) = call
-            && !call.outlet().stop(STOP_LIMIT)
-        {
-            gst::info!(CAT, imp = self, "the call ends in the background");
+        if let Some(call) = call {
+            if !call.outlet().stop(STOP_LIMIT) {
+                gst::info!(CAT, imp = self, "the call ends in the background");
+            }
+            for id in call.viewers.take() {
+                self.obj().emit_by_name::<()>("peer-removed", &[&&*id]);
+            }
         }
         let chains: Vec<_> = lock(&self.pads)
             .iter_mut()

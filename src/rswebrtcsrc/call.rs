@@ -61,9 +61,17 @@ impl SrcCall {
         peer
     }
 
-    /// The peer `id` is gone.
-    pub fn forget(&self, id: &str) {
-        self.lock().retain(|p| *p.id != *id);
+    /// The peer `id` is gone; tells whether it was there.
+    pub fn forget(&self, id: &str) -> bool {
+        let mut peers = self.lock();
+        let before = peers.len();
+        peers.retain(|p| *p.id != *id);
+        peers.len() < before
+    }
+
+    /// Forgets all.
+    pub fn take_peers(&self) -> Vec<Arc<SrcPeer>> {
+        std::mem::take(&mut *self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<SrcPeer>>> {

@@ -267,14 +267,19 @@ impl RsWebRtcSrc {
 
     fn stop_call(&self) {
         let call = lock(&self.call).take();
-        if let Some(call) = call
-            && !call.inlet.stop(STOP_LIMIT)
-        {
-            gst::info!(CAT, imp = self, "the call ends in the background");
+        let mut gone = Vec::new();
+        if let Some(call) = call {
+            if !call.inlet.stop(STOP_LIMIT) {
+                gst::info!(CAT, imp = self, "the call ends in the background");
+            }
+            gone = call.take_peers();
         }
         let streams = std::mem::take(&mut *lock(&self.streams));
         for stream in streams {
             stream.remove(self.obj().upcast_ref());
+        }
+        for peer in gone.iter().filter(|p| p.is_connected()) {
+            self.obj().emit_by_name::<()>("peer-removed", &[&&*peer.id]);
         }
     }
 
@@ -352,8 +357,7 @@ impl RsWebRtcSrc {
         } else {
             self.end_pads(&peer.id, &[]);
         }
-        call.forget(&peer.id);
-        if peer.is_connected() {
+        if call.forget(&peer.id) && peer.is_connected() {
             self.obj().emit_by_name::<()>("peer-removed", &[&&*peer.id]);
         }
     }

@@ -77,7 +77,9 @@ impl RsWebRtcSrc {
                 gst::info!(CAT, imp = self, "peer {id}: {error}");
                 call.forget(id);
             }
-            Event::Ended(_) => call.forget(id),
+            Event::Ended(_) => {
+                call.forget(id);
+            }
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
             Event::LeftOut(..) | Event::KeyFrameRequest(_) | Event::Interrupted { .. } => {}
         }
