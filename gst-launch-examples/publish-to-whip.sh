@@ -5,7 +5,7 @@
 #   publish-to-whip.sh [URL [TOKEN]]
 #
 # In the other terminal:  record-browser.sh or relay.sh, whose URL is the default (http://127.0.0.1:8080/whip)
-# Expect: what was negotiated, then it runs until Ctrl-C. When the server is restarted, the call is made again. An
+# Expect: what was negotiated, then it runs until Ctrl-C. When the connection is lost, it is made again. An
 #         error, at the start, says what in URL or TOKEN is wrong.
 # Needs:  x264enc (plugins-ugly) or, for VP8, vp8enc (plugins-good), opusenc (plugins-base)
 # Set:    CODEC=VP8; SOURCE=test; AUDIO=1 to send the microphone; DEVICE, WIDTH, HEIGHT, FPS, MJPEG as for

@@ -2,8 +2,8 @@
 /**
  * SECTION:element-rswebrtcsink
  *
- * Sends encoded streams to one WebRTC peer. Whatever encoder, parser or demuxer stands before it
- * stays as it is: the element packs and sends what it gets.
+ * Sends encoded streams to a WebRTC peer, or to any number of viewers. Whatever encoder, parser
+ * or demuxer stands before it stays as it is: the element packs and sends what it gets.
  *
  * Pads are requested by linking. Streams that are stored (a file) wait until the peer is there
  * and then play from their first frame in real time; live ones are dropped until then and start
@@ -23,6 +23,14 @@
  * gst-launch-1.0 filesrc location=film.webm ! matroskademux name=d  d.video_0 ! queue ! rswebrtcsink name=s signaller=file location=/tmp/call ice-addresses=127.0.0.1  d.audio_0 ! queue ! s.
  * ]|
  * Sends a VP8 film with Opus sound to a peer that meets it in a directory.
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency key-int-max=60 ! rswebrtcsink name=s signaller=whep-server location=http://127.0.0.1:8081/whep  audiotestsrc is-live=true ! opusenc ! s.
+ * ]|
+ * Serves a test picture and a tone, encoded once, to all who open http://127.0.0.1:8081/ in a browser.
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency key-int-max=60 ! rswebrtcsink signaller=whip-client location=https://live.example.org/whip/stream auth-token=swordfish
+ * ]|
+ * Publishes to a WHIP server, again whenever the connection is lost.
  *
  * The other side: #rswebrtcsrc.
  */

@@ -2,7 +2,7 @@
 /**
  * SECTION:element-rswebrtcsrc
  *
- * Receives encoded streams from one WebRTC peer. Pads appear in the order of the m-lines, one a
+ * Receives encoded streams from a WebRTC peer. Pads appear in the order of the m-lines, one a
  * stream, then no-more-pads. They give encoded streams, or RTP where what is linked takes only
  * `application/x-rtp`.
  *
@@ -19,9 +19,21 @@
  * ]|
  * Shows a VP8 stream.
  * |[
- * gst-launch-1.0 -e rswebrtcsrc name=r signaller=file location=/tmp/call ice-addresses=127.0.0.1  r.video_0 ! queue ! matroskamux name=m ! filesink location=call.mkv  r.audio_0 ! queue ! m.
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=file location=/tmp/call ice-addresses=127.0.0.1  r.video_0 ! queue ! matroskamux name=m ! filesink location=call.mkv  r.audio_0 ! queue ! opusparse ! m.
  * ]|
  * Records picture and sound from a peer that meets it in a directory.
+ * |[
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=whip-server location=http://127.0.0.1:8080/whip  r.video_0 ! queue ! matroskamux name=m ! filesink location=browser.mkv  r.audio_0 ! queue ! opusparse ! m.
+ * ]|
+ * Records camera and microphone of a browser that opens http://127.0.0.1:8080/.
+ * |[
+ * gst-launch-1.0 playbin3 uri=wheps://live.example.org/whep/stream
+ * ]|
+ * Plays the stream of a WHEP server.
+ * |[
+ * gst-launch-1.0 rswebrtcsrc signaller=whip-server location=http://127.0.0.1:8080/whip : rswebrtcsink signaller=whep-server location=http://127.0.0.1:8081/whep
+ * ]|
+ * Relays what one publishes to all who watch, as it is encoded.
  *
  * The other side: #rswebrtcsink.
  */
