@@ -76,6 +76,16 @@ class Server(Application):
         application.close_stdin()
         self.expect_exit(application, 0, 10)
 
+    def test_every_peer_is_removed_at_the_end(self):
+        application = self.start()
+        at, url = self.told(application, "listening")
+        viewer = self.viewer(url, "r.video_0 ! fakesink name=seen silent=false sync=false", flags="-v")
+        http_calls.wait_for_arrivals(viewer, 5, 20)
+        at, peer = self.told(application, "added", after=at)
+        application.close_stdin()
+        self.expect_exit(application, 0, 10)
+        self.assertEqual(self.told(application, "removed", after=at, seconds=1)[1], peer)
+
 
 class Uris(Application):
     """Gst.Element.make_from_uri, and what programs like gst-play-1.0 do with it."""
