@@ -154,14 +154,15 @@ live_encoder() {
 }
 
 # record_to OUTPUT: fills `codecs`, `recorder_video`, `recorder_audio` and `muxer`, for rswebrtcsrc name=r, by the ending
-# of the file's name. AUDIO=no leaves the sound out.
+# of the file's name. AUDIO=no leaves the sound out. Browsers change the size of their picture while they send: H264 is
+# recorded as avc3, which keeps its parameter sets in the stream.
 # shellcheck disable=SC2034
 record_to() {
     recorder_video=(r.video_0 ! queue)
     case $1 in
         *.mp4)
             codecs=(video-codecs=H264)
-            recorder_video+=(! h264parse)
+            recorder_video+=(! video/x-h264,stream-format=avc3)
             muxer=mp4mux
             ;;
         *.webm)
@@ -170,6 +171,7 @@ record_to() {
             ;;
         *.mkv)
             codecs=(video-codecs=VP8,H264)
+            recorder_video+=(! 'video/x-vp8;video/x-h264,stream-format=avc3')
             muxer=matroskamux
             ;;
         *) fail "cannot tell the container of '$1': name it something.mkv, .webm or .mp4" ;;

@@ -10,7 +10,7 @@
 # Expect: where it listens, by default http://127.0.0.1:8080/whip with the page at http://127.0.0.1:8080/ (in OBS: service
 #         WHIP, server http://127.0.0.1:8080/whip, bearer token TOKEN). The file is finished when the publisher stops,
 #         when it is lost, or at Ctrl-C. Without TOKEN anybody who can reach the port may publish.
-# Needs:  matroskamux, webmmux, mp4mux (plugins-good), opusparse, h264parse (plugins-bad); openssl to make a certificate
+# Needs:  matroskamux, webmmux, mp4mux (plugins-good), opusparse (plugins-bad); openssl to make a certificate
 # Set:    AUDIO=no when no sound is sent (a muxer waits for each stream that it was told of); TOKEN=…;
 #         CERT=cert.pem KEY=key.pem for https://, otherwise one is made (browsers warn of it). Browsers open camera
 #         and microphone on this machine, or with https://, only.

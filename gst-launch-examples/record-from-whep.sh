@@ -7,7 +7,7 @@
 # In the other terminal:  serve-webcam-page.sh or relay.sh, whose URL is the default (http://127.0.0.1:8081/whep)
 # Expect: what was negotiated; the file is finished when the server says that the stream is over, or at Ctrl-C. When the
 #         connection is lost and comes back, the recording goes on in the same file.
-# Needs:  matroskamux, webmmux, mp4mux (plugins-good), opusparse, h264parse (plugins-bad)
+# Needs:  matroskamux, webmmux, mp4mux (plugins-good), opusparse (plugins-bad)
 # Set:    AUDIO=no when the server sends no sound (a muxer waits for each stream that it was told of); TOKEN=…;
 #         CA=cert.pem for a server with a certificate that the system does not know
 set -euo pipefail

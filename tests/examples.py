@@ -207,6 +207,8 @@ def loopback_tests(folder):
     yield "run publish-to-whip.sh, relay.sh and record-from-whep.sh", lambda: relayed(folder)
     yield "run serve-webcam-page.sh and record-from-whep.sh, with TLS and a token", lambda: served(folder)
     yield "run publish-to-whip.sh and record-browser.sh", lambda: published(folder)
+    for name in ("resized.mkv", "resized.mp4"):
+        yield f"run record-browser.sh with a picture that grows, {name}", lambda name=name: resized(folder / name)
     if PYTHON.exists():
         yield "run talk-to-aiortc.sh send", aiortc("send")
         yield "run talk-to-aiortc.sh receive", aiortc("receive")
@@ -393,6 +395,24 @@ def published(folder):
         publisher.end(ask=True)
         recorder.end()
         together.check(film, {"vp8", "opus"})
+
+
+def resized(film):
+    """Browsers change the size of their picture; every frame of a recording can be decoded all the same."""
+    def picture(width, height):
+        return (f"videotestsrc num-buffers=30 pattern=ball ! video/x-raw,format=I420,width={width},height={height},framerate=30/1 ! "
+                "x264enc tune=zerolatency ! video/x-h264,profile=constrained-baseline ! c.")
+
+    with Together(film.parent) as together:
+        recorder = together.start("record-browser.sh", "http://127.0.0.1:0/whip", film, AUDIO="no")
+        url, = recorder.urls()
+        subprocess.run(["gst-launch-1.0", "-q", *shlex.split(f"concat name=c ! rswebrtcsink signaller=whip-client location={url}"),
+                        *shlex.split(picture(320, 240)), *shlex.split(picture(640, 480))], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+        recorder.end()
+        decoded = subprocess.run(["ffprobe", "-v", "error", "-show_entries", "frame=width", "-of", "csv=p=0", film], capture_output=True, text=True)
+        widths = re.findall(r"\d+", decoded.stdout)
+        if widths != ["320"] * 30 + ["640"] * 30 or decoded.stderr:
+            raise Failure(f"{film.name} holds pictures of these widths: {widths}\n{decoded.stderr}\n{together.said()}")
 
 
 def parse_tests(parser):

@@ -23,7 +23,7 @@
  * ]|
  * Records picture and sound from a peer that meets it in a directory.
  * |[
- * gst-launch-1.0 -e rswebrtcsrc name=r signaller=whip-server location=http://127.0.0.1:8080/whip  r.video_0 ! queue ! matroskamux name=m ! filesink location=browser.mkv  r.audio_0 ! queue ! opusparse ! m.
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=whip-server location=http://127.0.0.1:8080/whip  r.video_0 ! queue ! 'video/x-vp8;video/x-h264,stream-format=avc3' ! matroskamux name=m ! filesink location=browser.mkv  r.audio_0 ! queue ! opusparse ! m.
  * ]|
  * Records camera and microphone of a browser that opens http://127.0.0.1:8080/.
  * |[
