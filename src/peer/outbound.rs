@@ -361,11 +361,9 @@ impl Outbound {
             return frames;
         }
         while into.len() < limit {
-            if let Some(due) = state.pace_of_next(now) {
-                state.hold_until = Some(due);
-                break;
-            }
-            let Some(waiting) = state.frames.pop_front() else {
+            let due = state.pace_of_next(now);
+            let Some(waiting) = state.pop(due.is_some()) else {
+                state.hold_until = due;
                 break;
             };
             let Waiting {
@@ -481,6 +479,17 @@ fn backlog_times(count: usize, last: u32, clock_rate: u32) -> impl Iterator<Item
 }
 
 impl State {
+    /// The next frame; while the first one is `held`, the first of another stream: sound does not
+    /// wait for a backlog of pictures.
+    fn pop(&mut self, held: bool) -> Option<Waiting> {
+        if !held {
+            return self.frames.pop_front();
+        }
+        let stream = self.frames.front()?.stream;
+        let at = self.frames.iter().position(|w| w.stream != stream)?;
+        self.frames.remove(at)
+    }
+
     /// When the next frame may leave, if that is not now; otherwise it counts as left.
     fn pace_of_next(&mut self, now: Instant) -> Option<Instant> {
         let next = self.frames.front().filter(|w| w.paced);

@@ -35,8 +35,8 @@ const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACK_TRIES: u16 = 30;
 /// ... as far back as this.
 const NACK_LOG: u16 = 8192;
-/// Packets kept for retransmission.
-const HISTORY: u16 = 8192;
+/// Packets kept for retransmission: a second of 45 Mbit/s; room for each is there from the start.
+const HISTORY: u16 = 4096;
 /// Often enough that the end of a call is acknowledged soon.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Packets that go out in one pass of the driver, so that it also reads in between.
@@ -56,6 +56,8 @@ struct Route {
 pub(in crate::peer) struct MediaPath {
     pub(super) shared: Arc<Shared>,
     pub(super) inner: Box<dyn Interceptor>,
+    /// Notes the arrival of every packet, see [`Self::note_arrival`].
+    pub(super) arrivals: Box<dyn Interceptor>,
     pub(super) tap: RtcpTap,
     pub(super) repeats: Repeats,
     pub(super) routes: HashMap<u32, usize>,
@@ -87,7 +89,6 @@ impl MediaPath {
                     .with_max_nacks_per_packet(NACK_TRIES)
                     .build(),
             )
-            .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
             .with(Slot::TwccSender, TwccSenderBuilder::new().build())
             .with(
                 Slot::ReceiverReport,
@@ -99,6 +100,7 @@ impl MediaPath {
             .build();
         Self {
             inner: Box::new(inner),
+            arrivals: Box::new(TwccReceiverBuilder::new().build()),
             tap: RtcpTap::new(shared.clone()),
             repeats: Repeats::default(),
             routes: HashMap::new(),
@@ -123,7 +125,31 @@ impl MediaPath {
             self.lines = self.shared.lines();
             self.primaries.resize(self.lines.len(), None);
             self.forget_idle_lines();
+            self.bind_arrivals();
         }
+    }
+
+    /// Transport-wide numbers count for the transport, not for a stream, and one id stands for
+    /// them on all m-lines (RFC 8843 section 9.1).
+    fn bind_arrivals(&mut self) {
+        let mut receiving = self.lines.iter().filter_map(|line| {
+            let id = line.config.extension(HeaderExtension::TransportWideCc)?;
+            let receives = line.config.direction == Direction::RecvOnly;
+            let codec = line.config.codecs.first().filter(|_| receives)?;
+            Some(stream_info(codec, 0, None, Some(id)))
+        });
+        match receiving.next() {
+            Some(info) => self.arrivals.bind_remote_stream(&info),
+            None => self.arrivals.unbind_remote_stream(&StreamInfo::default()),
+        }
+    }
+
+    /// Before anything is known of a packet: padding, repairs of what is there already and
+    /// unknown sources are what bandwidth is probed with, and to leave them out of the feedback
+    /// makes the remote believe that all of it is lost.
+    fn note_arrival(&mut self, message: TaggedPacket) -> Result<Option<TaggedPacket>, Error> {
+        self.arrivals.handle_read(message)?;
+        Ok(self.arrivals.poll_read())
     }
 
     /// What no line receives any more makes room for others.
@@ -169,13 +195,17 @@ impl MediaPath {
         }
     }
 
-    fn read_rtp(
-        &mut self,
-        mut message: TaggedPacket,
-        mut packet: rtp::Packet,
-    ) -> Result<(), Error> {
-        let now = message.now;
+    fn read_rtp(&mut self, message: TaggedPacket) -> Result<(), Error> {
         self.refresh();
+        let Some(mut message) = self.note_arrival(message)? else {
+            return Ok(());
+        };
+        let nothing = Packet::Rtcp(Vec::new());
+        let Packet::Rtp(mut packet) = std::mem::replace(&mut message.message.packet, nothing)
+        else {
+            return Ok(());
+        };
+        let now = message.now;
         let Some(route) = self.route(&packet.header) else {
             return Ok(());
         };
@@ -405,8 +435,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     type Time = Instant;
 
     fn handle_read(&mut self, mut message: TaggedPacket) -> Result<(), Error> {
+        if matches!(message.message.packet, Packet::Rtp(_)) {
+            return self.read_rtp(message);
+        }
         match std::mem::replace(&mut message.message.packet, Packet::Rtcp(Vec::new())) {
-            Packet::Rtp(packet) => self.read_rtp(message, packet),
             Packet::Rtcp(packets) => {
                 self.refresh();
                 self.tap
@@ -444,6 +476,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.arrivals.handle_timeout(now)?;
         self.inner.handle_timeout(now)
     }
 
@@ -457,7 +490,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
             self.shared.nudge.wake();
         }
         let held = self.shared.outbound.held_until(Instant::now());
-        [self.inner.poll_timeout(), held]
+        let arrivals = self.arrivals.poll_timeout();
+        [self.inner.poll_timeout(), arrivals, held]
             .into_iter()
             .flatten()
             .min()

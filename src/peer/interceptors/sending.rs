@@ -57,6 +57,9 @@ impl MediaPath {
             }
             self.batch = batch;
         }
+        while let Some(message) = self.arrivals.poll_write() {
+            self.writes.push_back(message);
+        }
         while let Some(message) = self.inner.poll_write() {
             self.count_written(&message);
             self.writes.push_back(message);

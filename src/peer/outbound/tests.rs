@@ -16,8 +16,8 @@ fn codec() -> Codec {
     }
 }
 
-fn outbound() -> Outbound {
-    let stream = StreamConfig {
+fn line() -> StreamConfig {
+    StreamConfig {
         kind: MediaKind::Video,
         direction: Direction::SendOnly,
         mid: "0".to_owned(),
@@ -25,8 +25,11 @@ fn outbound() -> Outbound {
         extensions: vec![],
         msid: None,
         rtcp_rsize: true,
-    };
-    let outbound = Outbound::new(&[stream]);
+    }
+}
+
+fn outbound() -> Outbound {
+    let outbound = Outbound::new(&[line()]);
     outbound.set_codec(0, codec());
     outbound
 }
@@ -119,4 +122,61 @@ fn a_drain_waits_for_the_last_packet_and_probes_for_it() {
     assert_eq!(outbound.drained(now + TAIL_PROBE), Drained::Probe(vec![0]));
     outbound.acknowledge(0, number, now);
     assert_eq!(outbound.drained(now), Drained::Done);
+}
+
+#[test]
+fn a_backlog_leaves_paced_and_takes_no_time_and_sound_does_not_wait_for_it() {
+    let sound = StreamConfig {
+        kind: MediaKind::Audio,
+        ..line()
+    };
+    let outbound = Outbound::new(&[line(), sound]);
+    outbound.set_codec(0, codec());
+    outbound.set_codec(1, codec());
+    outbound.open(None);
+    let start = Instant::now();
+    let backlog: Vec<_> = (0..10u32)
+        .map(|n| frame(n == 0, 100_000).at(n * 3000))
+        .collect();
+    outbound.push_backlog(0, &backlog, start);
+    outbound.push(0, frame(false, 10).at(30_000), start);
+    outbound.push(1, frame(false, 10), start);
+    let mut taken = Vec::new();
+    assert_eq!(outbound.take(start, 1000, &mut taken), [0, 1]);
+    let due = outbound.held_until(start).expect("the rest waits");
+    assert!(due > start && due < start + Duration::from_secs(1));
+    let mut now = due;
+    while outbound.has_frames() {
+        outbound.take(now, 1000, &mut taken);
+        now = outbound.held_until(now).unwrap_or(now);
+    }
+    // Four times as fast as a third of a second of film was made.
+    let whole = now - start;
+    assert!(
+        whole > Duration::from_millis(50) && whole < Duration::from_secs(1),
+        "{whole:?}"
+    );
+    taken.retain(|t| t.stream == 0);
+    let times: Vec<u32> = taken.iter().map(|t| t.packet.header.timestamp).collect();
+    assert_eq!(times.len(), 11);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(times[9] - times[0], 810, "9 ms");
+    assert_eq!(times[10] - times[9], 3000);
+}
+
+#[test]
+fn a_stream_may_begin_with_a_key_frame_only_and_asks_for_one() {
+    let outbound = Outbound::starting(true);
+    outbound.set_streams(&[line()]);
+    outbound.set_codec(0, codec());
+    outbound.open(None);
+    let now = Instant::now();
+    let early = |ask| Pushed::TooEarly { ask };
+    assert_eq!(outbound.push(0, frame(false, 1), now), early(false));
+    assert_eq!(
+        outbound.push(0, frame(false, 1), now + ASK_AGAIN),
+        early(true)
+    );
+    assert_eq!(outbound.push(0, frame(true, 1), now), Pushed::Queued);
+    assert_eq!(outbound.push(0, frame(false, 1), now), Pushed::Queued);
 }
