@@ -21,7 +21,7 @@ class PageTest(http_calls.HttpTest):
     def visit(self, browser, server, **options):
         """Somebody opens the server's page; a screenshot is kept."""
         PICTURES.mkdir(parents=True, exist_ok=True)
-        return self.person(browser, server.page, screenshot=PICTURES / f"{self._testMethodName}.png", **options)
+        return self.person(browser, server.page, screenshot=PICTURES / f"{type(self).__name__.lower()}-{self._testMethodName[5:]}.png", **options)
 
     def secure(self):
         """Properties of a server with TLS and a token, and what a person needs for it."""
