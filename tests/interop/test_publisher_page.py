@@ -38,6 +38,14 @@ class Publisher(PageTest):
     def test_chromium_vp8(self):
         self.publishes("chromium", "VP8")
 
+    def test_chromium_is_not_held_back(self):
+        """The browser finds out soon what the network takes: here, far more than it starts with (300 kbit/s)."""
+        server = self.whip_server("r.video_0 ! queue ! fakesink  r.audio_0 ! queue ! fakesink", more="video-codecs=VP8")
+        result = self.visit("chromium", server, page="publisher", expect="live", seconds=8).result()
+        self.check_visit(result)
+        self.note(f"{result['bandwidth'] / 1e6:.2f} Mbit/s")
+        self.assertGreater(result["bandwidth"], 1.5e6, result["stats"])
+
     def test_chromium_h264_over_tls_with_a_token(self):
         self.publishes("chromium", "H264", secure=True)
 

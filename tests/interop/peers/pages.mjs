@@ -19,7 +19,8 @@
 //
 // Prints a line {"at": SECONDS, "state": …, "status": TEXT} for each change that the person sees, and at the end one line
 //   {"result": {"ok": BOOL, "error"?, "states": [those lines], "seen": {"status": TEXT}, "stats": the page's own numbers,
-//    "video": {"framesDecoded", "framesSent", "width", "height"}, "audio": {"bytes", "energy", "level"}, "avOffset": MS or null
+//    "video": {"framesDecoded", "framesSent", "width", "height"}, "audio": {"bytes", "energy", "level"}, "bandwidth": what Chromium
+//    thinks that it may send, in bit/s, "avOffset": MS or null
 //    (the sound is ahead of the picture by so much; the median of the stay), "pace": {"frames", "seconds", "gap"} (what was
 //    decoded in the stay, and the longest time in s without a new picture), "requests": [{"method", "url", "status"}],
 //    "foreign": [URLs of other origins], "errors": [uncaught errors and messages of the console]}}
@@ -203,6 +204,7 @@ async function measure() {
     height: video?.videoHeight ?? 0,
     muted: video?.muted,
   };
+  found.bandwidth = Math.max(0, ...reports.filter((one) => one.type === 'candidate-pair').map((one) => one.availableOutgoingBitrate ?? 0));
   const out = of('outbound-rtp', 'audio');
   found.audio = { bytes: (sound ?? out)?.bytesReceived ?? out?.bytesSent ?? 0, energy: sound?.totalAudioEnergy ?? 0, level: sound?.audioLevel ?? 0 };
   return found;
