@@ -76,6 +76,28 @@ class Reconnect(http_calls.HttpTest):
     def test_viewer_records_both_parts_in_mp4(self):
         self.records_both("H264", "mp4", "mp4mux")
 
+    def recorded_until_the_end(self, more, end, seconds):
+        """The viewer ends by itself once `end(server)` is done; its recording plays."""
+        server = self.whep_server(http_calls.picture("VP8", "num-buffers=90"), http_calls.sound("num-buffers=140"))
+        recording = self.folder / "out.mkv"
+        viewer = self.viewer(server.url, "r.video_0 ! tee name=t ! queue ! m.video_0  t. ! queue ! fakesink name=seen silent=false sync=false  "
+                             f"r.audio_0 ! queue ! m.audio_0  matroskamux name=m ! filesink location={recording}", more=more, flags="-e -v")
+        http_calls.wait_for_arrivals(viewer, 30, 20)
+        end(server)
+        self.expect_exit(viewer, 0, seconds)
+        self.assertGreaterEqual(len(media.frame_hashes(recording)), 30)
+        self.assertGreater(media.audio_seconds(recording), 0.5)
+
+    def test_recording_ends_with_the_stream(self):
+        """The server says that it is over: nothing is tried again."""
+        self.recorded_until_the_end("", lambda server: self.expect_exit(server.process, 0, 15), 5)
+
+    def test_recording_ends_when_nobody_comes_back(self):
+        self.recorded_until_the_end("max-reconnects=2", lambda server: server.process.kill(), 20)
+
+    def test_recording_ends_at_once_without_reconnect(self):
+        self.recorded_until_the_end("reconnect=false", lambda server: server.process.kill(), 15)
+
     def published_again(self, start, seen):
         """`start(port)` starts the server; `seen(server)` gives the time of the first picture there. The publisher goes on."""
         port = http_calls.free_port()
