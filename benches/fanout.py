@@ -124,7 +124,8 @@ class Viewers:
 
 
 def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    words = any(not isinstance(row[0], int) for row in rows)
+    lines = ["| " + " | ".join(head) + " |", ("|---|" if words else "|---:|") + "---:|" * (len(head) - 1)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -209,6 +210,7 @@ def visits(options, film):
     with Sender(options, film) as sender:
         keeper = Viewers(options.viewers, sender.url, 1)
         keeper.ready()
+        time.sleep(options.settle)
         rows = []
         visited = 0
         failed, first = 0, []
@@ -243,7 +245,12 @@ PARTS = {
 
 def machine():
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB of memory, Linux {platform.release().split('-')[0]}, {platform.machine()}"
+    kernel = platform.release().split("-")[0]
+    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB of memory, Linux {kernel};"
+        f" load averages at the end: {load}"
+    )
 
 
 def main():
@@ -256,6 +263,8 @@ def main():
     parser.add_argument("--window", type=float, default=15, help="seconds over which CPU time is taken")
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the median is taken")
     parser.add_argument("--visits", type=int, default=1000)
+    # 8192 packets are kept for retransmission: half a minute of this film.
+    parser.add_argument("--settle", type=float, default=35, help="seconds until memory is counted")
     parser.add_argument("--film", type=pathlib.Path, help="what is sent, if it is not to be made")
     parser.add_argument("--film-seconds", type=int, default=600)
     parser.add_argument("--markdown", type=pathlib.Path, help="where the tables go; else stdout")

@@ -103,12 +103,13 @@ fn watch_together(arguments: &Arguments, audience: &Audience) -> ExitCode {
         }
     }
     summary(&viewers, &marks, arguments.step);
-    let ends = Instant::now() + LIMIT;
-    for viewer in &viewers {
-        viewer.leave(Duration::ZERO);
-    }
-    let left = |viewer: &Viewer| viewer.leave(ends.saturating_duration_since(Instant::now()));
-    if viewers.iter().all(left) {
+    let all_left = std::thread::scope(|scope| {
+        let leave = |viewer| scope.spawn(move || Viewer::leave(viewer, LIMIT));
+        let leaving: Vec<_> = viewers.iter().map(leave).collect();
+        let mut left = leaving.into_iter().map(|l| l.join().unwrap_or(false));
+        left.all(|left| left)
+    });
+    if all_left {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
