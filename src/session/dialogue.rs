@@ -7,7 +7,7 @@ use crate::media::queue::InboundQueue;
 use crate::peer::{Direction, Peer};
 use crate::sdp::Remote;
 use crate::signalling::Role;
-use crate::signalling::message::{Description, DescriptionType};
+use crate::signalling::message::{Description, DescriptionType, Message, Refusal, RefusalKind};
 
 use super::actor::{Call, refused};
 use super::error::CallError;
@@ -174,6 +174,13 @@ impl Call {
             }
         };
         if let Err(reason) = result {
+            if kind == DescriptionType::Offer && self.wire.takes_refusals {
+                let refusal = Refusal {
+                    kind: RefusalKind::NothingInCommon,
+                    reason: reason.clone(),
+                };
+                self.wire.say(Message::Refuse(refusal)).await;
+            }
             self.tell(Event::Notice(format!(
                 "another {kind} came during the call and was passed over: {reason}"
             )))
