@@ -29,14 +29,15 @@ class OtherClient(http_calls.HttpTest):
         result = json.loads(lines[-1])["result"]
         what = f"{result}\n{self.said()}"
         self.assertNotIn("error", result, what)
-        self.assertEqual(result["errors"], [], what)
+        # Whoever closes the connection and then deletes the session may find that the server has heard the first already.
+        self.assertEqual([error for error in result["errors"] if "status of 404" not in error], [], what)
         self.assertGreaterEqual(result["video"]["frames"], FRAMES, what)
         self.assertGreater(result["audio"]["bytes"], 1000, what)
         asked = [(entry["method"], entry["status"]) for entry in result["requests"] if entry["method"] != "OPTIONS"]
         self.note(" ".join(f"{method} {status}" for method, status in asked))
         self.assertEqual(asked[0], ("POST", 201), what)
-        self.assertEqual(asked[-1], ("DELETE", 200), what)
-        self.assertFalse([entry for entry in asked if entry[1] >= 400], what)
+        self.assertIn(asked[-1], (("DELETE", 200), ("DELETE", 404)), what)
+        self.assertFalse([entry for entry in asked[:-1] if entry[1] >= 400], what)
         return result
 
     def setUp(self):
