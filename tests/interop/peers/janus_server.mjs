@@ -63,7 +63,7 @@ async function startJanus() {
   const janus = spawn('janus', ['-F', options.folder, '-C', join(options.folder, 'janus.jcfg'), '-o'], { stdio: ['ignore', 'pipe', 'inherit'] });
   janus.on('error', (error) => { console.error(`no janus: ${error.message}`); process.exit(1); });
   janus.on('exit', () => process.exit(1));
-  const end = () => { janus.removeAllListeners('exit'); janus.kill('SIGTERM'); process.exit(0); };
+  const end = () => { janus.removeAllListeners('exit'); janus.kill('SIGKILL'); process.exit(0); };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
   await new Promise((resolve) => {
