@@ -194,6 +194,10 @@ impl SinkCall {
         entry.extensions = extensions;
         if late {
             self.gate.set_pending(track, true);
+            if self.outlet.host().is_some() {
+                // Nobody has to agree first: it plays, and those who come get it.
+                self.gate.set_pending(track, false);
+            }
         }
         self.tell_session(tracks);
         Ok(())

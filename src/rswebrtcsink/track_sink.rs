@@ -351,18 +351,12 @@ mod imp {
             }
             if !call.gate.is_open() {
                 if call.gate.closed().is_none() {
-                    let what = if call.gate.was_open() {
-                        "while the connection was lost: its end was not sent"
-                    } else {
-                        "before a peer came: nothing was sent"
-                    };
-                    gst::element_imp_warning!(
-                        self,
-                        gst::ResourceError::Write,
-                        ("the stream ended {what}")
-                    );
+                    self.warn_unsent(call.gate.was_open());
                 }
-                return;
+                // A server tells those who come now, and a lost call is made no more.
+                if call.outlet().host().is_none() && !call.gate.was_open() {
+                    return;
+                }
             }
             gst::debug!(CAT, imp = self, "all tracks ended, delivering the rest");
             call.outlet().finish();
@@ -371,6 +365,15 @@ mod imp {
                     return;
                 }
             }
+        }
+
+        fn warn_unsent(&self, was_open: bool) {
+            let what = if was_open {
+                "while the connection was lost: its end was not sent"
+            } else {
+                "before a peer came: nothing was sent"
+            };
+            gst::element_imp_warning!(self, gst::ResourceError::Write, ("the stream ended {what}"));
         }
 
         fn describe(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {

@@ -127,6 +127,18 @@ impl Fan {
         }
     }
 
+    /// Nothing more is pushed: who got media gets the rest of it, and nobody waits for those whose
+    /// connection is not up.
+    pub(super) fn finish(&self) {
+        for peer in &self.lock().peers {
+            if peer.admitted {
+                peer.session.finish();
+            } else {
+                peer.session.cut();
+            }
+        }
+    }
+
     pub(super) fn sent_to(&self, id: &str) -> Vec<usize> {
         self.session(id).map(|s| s.sent()).unwrap_or_default()
     }

@@ -279,9 +279,7 @@ impl Running {
             }
         }
         server.refuse_new();
-        for (_, session) in self.shared.fan.sessions() {
-            session.finish();
-        }
+        self.shared.fan.finish();
         loop {
             tokio::select! {
                 biased;
