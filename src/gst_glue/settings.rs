@@ -205,8 +205,9 @@ impl CallSettings {
                 )
                 .nick("TURN servers")
                 .blurb(
-                    "TURN servers to relay through, turn://user:password@host:port; an array, or \
-                     one string with commas. Reading shows them without passwords",
+                    "TURN servers to relay through, <\"turn://user:password@host:port\">: an array, \
+                     whose entries may hold several with commas. Reading shows them without \
+                     passwords",
                 )
                 .mutable_ready()
                 .build(),
