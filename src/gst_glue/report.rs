@@ -48,7 +48,6 @@ pub struct Teller {
     notices: u32,
     agreed: Vec<AgreedStream>,
     transport: TransportInfo,
-    interrupted: bool,
 }
 
 impl Teller {
@@ -59,13 +58,7 @@ impl Teller {
             notices: 0,
             agreed: Vec::new(),
             transport: TransportInfo::default(),
-            interrupted: false,
         }
-    }
-
-    /// Whether the connection is lost and not up again.
-    pub fn is_interrupted(&self) -> bool {
-        self.interrupted
     }
 
     /// Whether people are told on stderr.
@@ -128,8 +121,7 @@ impl Teller {
     }
 
     /// The connection is lost and is made again.
-    pub fn interrupted(&mut self, element: &gst::Element, cause: &str, delay: Duration) {
-        self.interrupted = true;
+    pub fn interrupted(&self, element: &gst::Element, cause: &str, delay: Duration) {
         let structure = gst::Structure::builder(RECONNECTING)
             .field("cause", cause)
             .field(
@@ -180,7 +172,6 @@ impl Teller {
         pads: &[Pad],
     ) {
         self.transport = transport.clone();
-        self.interrupted = false;
         self.tell(element, "connected", stats, pads);
     }
 

@@ -108,6 +108,11 @@ impl InboundQueue {
         self.changed.notify_all();
     }
 
+    /// Forgets what is queued.
+    pub fn clear(&self) {
+        self.lock().items.clear();
+    }
+
     /// Whether nothing will follow.
     pub fn is_over(&self) -> bool {
         self.lock().ended

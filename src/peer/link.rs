@@ -20,7 +20,7 @@ const CLOSING: Duration = Duration::from_millis(300);
 /// For the BYE to leave.
 const GOODBYE: Duration = Duration::from_millis(100);
 /// Host candidates are there at once; a STUN server may not answer.
-const GATHERING: Duration = Duration::from_secs(5);
+const GATHERING: Duration = Duration::from_secs(2);
 /// Between two looks for candidates after a restart.
 const GATHERING_TICK: Duration = Duration::from_millis(5);
 /// A connection with its watcher.
@@ -52,7 +52,10 @@ impl Link {
         let mut states = self.states.clone();
         let complete = states.wait_for(|states| states.gathered);
         if tokio::time::timeout(GATHERING, complete).await.is_err() {
-            log::debug!(target: "rswebrtc::peer", "gathering is late: going on with what there is");
+            log::warn!(
+                target: "rswebrtc::peer",
+                "a STUN or TURN server does not answer: going on without it"
+            );
         }
         let description = self.connection.local_description().await;
         let description = description.ok_or(PeerError::Closed)?;

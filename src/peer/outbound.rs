@@ -58,8 +58,6 @@ struct State {
     /// Of what was pushed one by one.
     bytes: usize,
     start_at_key_frame: bool,
-    /// While a backlog leaves.
-    pace: Option<Pace>,
     /// SSRCs that send no more.
     stopped: Vec<u32>,
     emptied: Option<Instant>,
@@ -307,7 +305,7 @@ impl Outbound {
         let time = |f: &OutboundFrame| f.packets.first().map_or(0, |p| p.timestamp);
         let span = u64::from(time(last).wrapping_sub(time(first))).max(clock_rate / 30);
         let own = bytes.saturating_mul(clock_rate) / span;
-        state.pace = Some(Pace {
+        stream.pace = Some(Pace {
             bytes_per_second: (own * CATCH_UP).max(LEAST_PACE),
             due: now,
         });
@@ -361,10 +359,12 @@ impl Outbound {
             return frames;
         }
         while into.len() < limit {
-            let due = state.pace_of_next(now);
-            let Some(waiting) = state.pop(due.is_some()) else {
-                state.hold_until = due;
-                break;
+            let waiting = match state.pop(now) {
+                Ok(waiting) => waiting,
+                Err(due) => {
+                    state.hold_until = due;
+                    break;
+                }
             };
             let Waiting {
                 stream: index,
@@ -479,30 +479,37 @@ fn backlog_times(count: usize, last: u32, clock_rate: u32) -> impl Iterator<Item
 }
 
 impl State {
-    /// The next frame; while the first one is `held`, the first of another stream: sound does not
-    /// wait for a backlog of pictures.
-    fn pop(&mut self, held: bool) -> Option<Waiting> {
-        if !held {
-            return self.frames.pop_front();
+    /// The next frame that may leave now: of each stream in order, and a stream whose backlog is
+    /// held by its pace holds up no other. Otherwise, when one may.
+    fn pop(&mut self, now: Instant) -> Result<Waiting, Option<Instant>> {
+        let mut seen = Vec::new();
+        let mut earliest = None;
+        for at in 0..self.frames.len() {
+            let Some(next) = self.frames.get(at) else {
+                break;
+            };
+            if seen.contains(&next.stream) {
+                continue;
+            }
+            let size = next.frame.len() as u64;
+            let pace = match self.streams.get_mut(next.stream) {
+                Some(stream) if next.paced => stream.pace.as_mut(),
+                _ => None,
+            };
+            if let Some(pace) = pace {
+                if now < pace.due {
+                    earliest = Some(earliest.map_or(pace.due, |due: Instant| due.min(pace.due)));
+                    seen.push(next.stream);
+                    if seen.len() >= self.streams.len() {
+                        break;
+                    }
+                    continue;
+                }
+                pace.due = now + Duration::from_micros(size * 1_000_000 / pace.bytes_per_second);
+            }
+            return self.frames.remove(at).ok_or(None);
         }
-        let stream = self.frames.front()?.stream;
-        let at = self.frames.iter().position(|w| w.stream != stream)?;
-        self.frames.remove(at)
-    }
-
-    /// When the next frame may leave, if that is not now; otherwise it counts as left.
-    fn pace_of_next(&mut self, now: Instant) -> Option<Instant> {
-        let next = self.frames.front().filter(|w| w.paced);
-        let (Some(next), Some(pace)) = (next, &mut self.pace) else {
-            self.pace = None;
-            return None;
-        };
-        if now < pace.due {
-            return Some(pace.due);
-        }
-        let size = next.frame.len() as u64;
-        pace.due = now + Duration::from_micros(size * 1_000_000 / pace.bytes_per_second);
-        None
+        Err(earliest)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct SrcCall {
     pub inlet: Inlet,
     /// It ends when its first peer leaves.
     pub ends_with_peer: bool,
+    /// Somebody was there.
+    pub was_up: AtomicBool,
     /// The pads that an application waits for are there.
     pub no_more_pads: AtomicBool,
     peers: Mutex<Vec<Arc<SrcPeer>>>,
@@ -31,6 +33,7 @@ pub struct SrcPeer {
     /// Keeps its streams in step.
     pub lip_sync: Arc<LipSync>,
     connected: AtomicBool,
+    interrupted: AtomicBool,
     agreed: Mutex<Vec<Incoming>>,
 }
 
@@ -40,6 +43,7 @@ impl SrcCall {
         Arc::new(Self {
             inlet,
             ends_with_peer,
+            was_up: AtomicBool::new(false),
             no_more_pads: AtomicBool::new(false),
             peers: Mutex::default(),
         })
@@ -55,6 +59,7 @@ impl SrcCall {
             id: id.into(),
             lip_sync: Arc::default(),
             connected: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
             agreed: Mutex::default(),
         });
         peers.push(peer.clone());
@@ -90,6 +95,18 @@ impl SrcPeer {
     /// Media flows.
     pub fn set_connected(&self) {
         self.connected.store(true, Ordering::Release);
+        self.interrupted.store(false, Ordering::Release);
+    }
+
+    /// The connection is lost, and another follows.
+    pub fn set_interrupted(&self) {
+        self.interrupted.store(true, Ordering::Release);
+        self.lip_sync.start_over();
+    }
+
+    /// Whether [`Self::set_interrupted`] holds.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Acquire)
     }
 
     /// Remembers what was agreed until media flows.

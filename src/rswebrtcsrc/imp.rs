@@ -4,6 +4,7 @@
 //! Lock order: `streams`, then `call`; `settings` alone. Each is taken for moments and never held
 //! over a call into GStreamer, a session's wait or a message.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -176,6 +177,10 @@ impl ElementImpl for RsWebRtcSrc {
         let streams = lock(&self.streams);
         if streams.is_empty() {
             drop(streams);
+            if call.was_up.load(Ordering::Relaxed) {
+                // All pads had their EOS, and are gone.
+                return true;
+            }
             gst::element_imp_error!(
                 self,
                 gst::ResourceError::Read,
@@ -304,14 +309,14 @@ impl RsWebRtcSrc {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
                 self.end_pads(&peer.id, &streams);
                 self.add_pads(call, &peer, streams, teller.tells());
-                if peer.is_connected() && !teller.is_interrupted() {
+                if peer.is_connected() && !peer.is_interrupted() {
                     let stats = call.inlet.stats_of(&peer.id);
                     teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pads(&peer.id));
                 }
             }
             Event::Connected(info) => self.connected(call, &peer, &info, teller),
             Event::Interrupted { cause, delay, .. } => {
-                peer.lip_sync.start_over();
+                peer.set_interrupted();
                 teller.interrupted(obj.upcast_ref(), &cause, delay);
             }
             Event::Ended(cause) => teller.ended(obj.upcast_ref(), cause),
@@ -338,6 +343,7 @@ impl RsWebRtcSrc {
     ) {
         let again = peer.is_connected();
         peer.set_connected();
+        call.was_up.store(true, Ordering::Relaxed);
         let stats = call.inlet.stats_of(&peer.id);
         let pads = self.pads(&peer.id);
         teller.connected(self.obj().upcast_ref(), info, &stats, &pads);

@@ -12,7 +12,7 @@ use crate::gst_glue::caps::{Carriage, Part, rtp_caps, source_pad_caps};
 use crate::gst_glue::errors::missing_element;
 use crate::gst_glue::media_pad::MediaPad;
 use crate::gst_glue::report;
-use crate::media::codec::{Codec, MediaKind};
+use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 use crate::session::negotiation::AgreedStream;
@@ -80,7 +80,8 @@ impl Stream {
         lip_sync: &Arc<LipSync>,
     ) -> Result<Self, gst::ErrorMessage> {
         let ghost = ghost_pad(template, &config)?;
-        let flows = watch(&ghost, config.codec.kind, config.tells);
+        let reorders = ["H264", "H265"].contains(&config.codec.name.as_str());
+        let flows = watch(&ghost, reorders, config.tells);
         let _ = ghost.set_active(true);
         bin.add_pad(&ghost).map_err(|e| failed(&config.name, &e))?;
         let as_rtp = wants_rtp(&ghost, &config.codec);
@@ -265,7 +266,7 @@ fn ghost_pad(
 }
 
 /// Notes that data flows, and tells the caps that come out.
-fn watch(ghost: &gst::GhostPad, kind: MediaKind, tells: bool) -> Arc<AtomicBool> {
+fn watch(ghost: &gst::GhostPad, reorders: bool, tells: bool) -> Arc<AtomicBool> {
     let flows = Arc::new(AtomicBool::new(false));
     let seen = flows.clone();
     let times = Mutex::new(FrameTimes::default());
@@ -278,7 +279,7 @@ fn watch(ghost: &gst::GhostPad, kind: MediaKind, tells: bool) -> Arc<AtomicBool>
                     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
                     times.complete(buffer)
                 });
-                if reordered && kind == MediaKind::Video {
+                if reordered && reorders {
                     warn_reordered(pad);
                 }
                 return gst::PadProbeReturn::Ok;

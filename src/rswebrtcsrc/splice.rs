@@ -17,6 +17,8 @@ const REMEMBERED: usize = 8;
 pub struct Splice {
     current: Option<Source>,
     former: Vec<u32>,
+    /// Another connection has come: what follows is of it, whatever its SSRC.
+    anew: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,12 @@ struct Source {
 }
 
 impl Splice {
+    /// Another connection goes on with the stream. It may have the SSRC of one before.
+    pub fn start_over(&mut self) {
+        self.anew = self.current.is_some();
+        self.former.clear();
+    }
+
     /// What goes out for `packet`; `None` when it belongs to a connection that is over. `clock_rate`
     /// is that of its codec; `payload_type` the one to go out with.
     pub fn pass(
@@ -48,10 +56,11 @@ impl Splice {
         if self.former.contains(&header.ssrc) {
             return None;
         }
-        let follows = self.current.as_ref().is_some_and(|c| c.ssrc != header.ssrc);
-        if follows || self.current.is_none() {
+        let follows = self.current.as_ref().is_none_or(|c| c.ssrc != header.ssrc);
+        if follows || std::mem::take(&mut self.anew) {
+            self.anew = false;
             let next = self.next_source(&header, packet.arrival, clock_rate);
-            if let Some(former) = self.current.replace(next) {
+            if let Some(former) = self.current.replace(next).filter(|f| f.ssrc != header.ssrc) {
                 if self.former.len() >= REMEMBERED {
                     self.former.remove(0);
                 }
@@ -221,6 +230,17 @@ mod tests {
                 .pass(packet(7, 65_535, 0, later), 90_000, 96)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_connection_with_the_same_ssrc_goes_on_too() {
+        let mut splice = Splice::default();
+        let start = Instant::now();
+        let _ = splice.pass(packet(7, 500, 9_000, start), 90_000, 96);
+        splice.start_over();
+        let later = start + Duration::from_secs(1);
+        let second = splice.pass(packet(7, 1, 0, later), 90_000, 96).unwrap();
+        assert_eq!(read(&second), (7, 502, 99_000));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl RsWebRtcSrc {
             let (Some(queue), true) = (queue, self.is_current(call)) else {
                 continue;
             };
-            if self.goes_on(&stream, &queue) {
+            if self.goes_on(peer, &stream, &queue) {
                 continue;
             }
             let prefix = match stream.codec.kind {
@@ -81,12 +81,12 @@ impl RsWebRtcSrc {
     }
 
     /// Whether a pad has this stream already, from before a new negotiation or a new connection.
-    fn goes_on(&self, agreed: &AgreedStream, queue: &Arc<InboundQueue>) -> bool {
+    fn goes_on(&self, peer: &SrcPeer, agreed: &AgreedStream, queue: &Arc<InboundQueue>) -> bool {
         let streams = self.streams();
         let Some(stream) = streams.iter().find(|s| s.is_fed_by(queue)) else {
             return false;
         };
-        if !stream.renew(agreed) {
+        if peer.is_interrupted() && !stream.renew(agreed) {
             let name = stream.ghost.name();
             drop(streams);
             gst::element_imp_warning!(

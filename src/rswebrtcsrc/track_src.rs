@@ -98,6 +98,10 @@ mod imp {
         /// The payload type that went out first, once the call was made again.
         payload_type: Option<u8>,
         rtcp_pad: Option<gst::Pad>,
+        /// It played before it was paused.
+        paused: bool,
+        /// Of the last packet.
+        time: gst::ClockTime,
     }
 
     impl Track {
@@ -146,6 +150,34 @@ mod imp {
                 .collect()
             });
             TEMPLATES.as_ref()
+        }
+
+        fn change_state(
+            &self,
+            transition: gst::StateChange,
+        ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+            self.note_pause(transition);
+            self.parent_change_state(transition)
+        }
+    }
+
+    impl TrackSrc {
+        /// A live source gives nothing in PAUSED: what came meanwhile is of the past.
+        fn note_pause(&self, transition: gst::StateChange) {
+            let mut guard = self.lock();
+            let Some(track) = guard.as_mut() else {
+                return;
+            };
+            match transition {
+                gst::StateChange::PlayingToPaused => track.paused = true,
+                gst::StateChange::PausedToPlaying if std::mem::take(&mut track.paused) => {
+                    track.queue.clear();
+                    let request = track.key_frame.clone();
+                    drop(guard);
+                    request();
+                }
+                _ => {}
+            }
         }
     }
 
@@ -232,6 +264,8 @@ mod imp {
                 splice: Splice::default(),
                 payload_type: None,
                 rtcp_pad: None,
+                paused: false,
+                time: gst::ClockTime::ZERO,
             });
         }
 
@@ -246,6 +280,7 @@ mod imp {
                 return false;
             };
             track.payload_type.get_or_insert(track.codec.payload_type);
+            track.splice.start_over();
             track.codec = codec;
             track.alternatives = alternatives;
             track.refused = None;
@@ -371,7 +406,15 @@ mod imp {
                 .current_running_time()
                 .unwrap_or(gst::ClockTime::ZERO);
             let age = u64::try_from(arrival.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            now.saturating_sub(gst::ClockTime::from_nseconds(age))
+            let time = now.saturating_sub(gst::ClockTime::from_nseconds(age));
+            // In PAUSED this clock stands still, and the packet's did not.
+            match self.lock().as_mut() {
+                Some(track) => {
+                    track.time = track.time.max(time);
+                    track.time
+                }
+                None => time,
+            }
         }
 
         fn queue(&self) -> Option<Arc<InboundQueue>> {

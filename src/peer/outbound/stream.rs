@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use rtc::rtp;
 
-use super::Numbered;
+use super::{Numbered, Pace};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::OutboundFrame;
@@ -27,6 +27,8 @@ pub(super) struct SendStream {
     pub(super) skipping: Option<Instant>,
     /// A first frame was taken.
     pub(super) begun: bool,
+    /// Of its last backlog.
+    pub(super) pace: Option<Pace>,
     pub(super) last: Option<(rtp::Packet, Instant)>,
     pub(super) acknowledged: Option<u32>,
     /// On a path that loses: repairs may be under way until then.
@@ -49,6 +51,7 @@ impl SendStream {
             next: (random() & 0x7fff) as u32,
             skipping: None,
             begun: false,
+            pace: None,
             last: None,
             acknowledged: None,
             unsettled: None,
