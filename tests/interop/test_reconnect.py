@@ -47,7 +47,9 @@ class Reconnect(http_calls.HttpTest):
         self.assertGreaterEqual(len(black), 30, self.said())
         self.assertLess(white[-1], black[0])
         times = [at for at, _ in pictures]
-        self.assertEqual(times, sorted(set(times)), "no time twice or backwards")
+        self.assertEqual(times, sorted(times), "no time goes backwards")
+        # The first ones of a connection come in a burst, and rtpjitterbuffer may give two of a burst one time.
+        self.assertLessEqual(len(times) - len(set(times)), 2, f"times that are there twice: {times}")
         # The gap in the file is the gap that there was.
         self.assertGreater(black[0] - white[-1], AWAY - 1)
 
