@@ -197,7 +197,10 @@ fn every_viewer_gets_every_frame_and_at_the_end_the_last_one() {
     assert!(last.windows(2).all(|pair| pair[0] == pair[1]), "{last:?}");
     let late = audience.join(&server.url, &["H264"]);
     assert!(late.wait(LIMIT, |s| s.end.is_some()), "still served");
-    assert!(late.look(|s| s.end.clone().unwrap().is_err()));
+    let refusal = late
+        .look(|s| s.end.clone().unwrap())
+        .expect_err("it is over");
+    assert!(refusal.contains("410"), "{refusal}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::media::rtp_packet::OutboundFrame;
 use crate::session::negotiation::{Sending, Wish};
 
 use super::gate::Gate;
-use super::outlet::Outlet;
+use crate::session::calls::Calls;
 
 /// Shared by the element and the tracks of one call.
 pub struct SinkCall {
@@ -18,7 +18,7 @@ pub struct SinkCall {
     pub gate: Gate,
     /// Peers that media flows to.
     pub viewers: Viewers,
-    outlet: Outlet,
+    calls: Calls,
     /// At most one key frame is asked of an encoder in this time.
     key_frame_interval: Duration,
     /// Plain data; never held over a call into GStreamer or the session's waits.
@@ -105,24 +105,24 @@ impl Viewers {
 
 impl SinkCall {
     /// A call without tracks.
-    pub fn new(outlet: Outlet, key_frame_interval: Duration) -> Arc<Self> {
+    pub fn new(calls: Calls, key_frame_interval: Duration) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
             viewers: Viewers::default(),
-            outlet,
+            calls,
             key_frame_interval,
             tracks: Mutex::default(),
         })
     }
 
     /// Where what is sent goes to.
-    pub fn outlet(&self) -> &Outlet {
-        &self.outlet
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Whether media is taken: by a peer, or by a host that keeps it for those who come.
     pub fn takes_media(&self) -> bool {
-        self.gate.is_open() || self.outlet.host().is_some()
+        self.gate.is_open() || self.calls.host().is_some()
     }
 
     /// Adds a track for pad `name`; during the call it is negotiated once its codec is known.
@@ -157,7 +157,7 @@ impl SinkCall {
         }
         if tracks.started && tracks.all.iter().all(|t| t.finished || t.released) {
             drop(tracks);
-            self.outlet.finish();
+            self.calls.finish();
             return;
         }
         self.tell_session(tracks);
@@ -194,7 +194,7 @@ impl SinkCall {
         entry.extensions = extensions;
         if late {
             self.gate.set_pending(track, true);
-            if self.outlet.host().is_some() {
+            if self.calls.host().is_some() {
                 // Nobody has to agree first: it plays, and those who come get it.
                 self.gate.set_pending(track, false);
             }
@@ -233,7 +233,7 @@ impl SinkCall {
         });
         let wish = Wish::Send(wish.collect());
         // Under the lock, so that a later wish cannot overtake this one; it does not wait.
-        self.outlet.set_wish(wish);
+        self.calls.set_wish(wish);
     }
 
     /// Whether the call has begun, and the pads that it still waits for.
@@ -264,7 +264,7 @@ impl SinkCall {
     /// Queues a frame; `false` when it was dropped.
     pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
         self.sent_as(track)
-            .is_some_and(|local| self.outlet.push_frame(local, frame))
+            .is_some_and(|local| self.calls.push_frame(local, frame))
     }
 
     /// Whether `track` is video.
@@ -293,7 +293,7 @@ impl SinkCall {
         let passed = track.key_frame_asked.map(|then| now.duration_since(then));
         match passed.and_then(|passed| self.key_frame_interval.checked_sub(passed)) {
             Some(delay) if !delay.is_zero() && made => {
-                track.key_frame_pending = self.outlet.host().is_some();
+                track.key_frame_pending = self.calls.host().is_some();
                 KeyFrame::After { delay, made }
             }
             // There is no use in asking whoever took none of the requests, but now and then.

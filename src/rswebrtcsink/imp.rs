@@ -25,11 +25,11 @@ use crate::signalling::Role;
 use super::access_unit;
 use super::call::SinkCall;
 use super::gate::Closed;
-use super::outlet::{ONLY_PEER, Outlet};
 use super::pad::Chain;
 use super::settings::Settings;
 use super::track_sink::TrackSink;
 use super::viewers::GopCache;
+use crate::session::calls::{Calls, ONLY_PEER};
 
 /// A state change to READY waits this long for the bye; the rest goes on in the background.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
@@ -77,7 +77,7 @@ impl ObjectImpl for RsWebRtcSink {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
             let call = lock(&self.call).clone();
-            let stats = call.map(|call| call.outlet().stats()).unwrap_or_default();
+            let stats = call.map(|call| call.calls().stats()).unwrap_or_default();
             return report::stats_structure(&stats).to_value();
         }
         let settings = lock(&self.settings);
@@ -301,7 +301,7 @@ impl ElementImpl for RsWebRtcSink {
         let result = self.parent_change_state(transition);
         match transition {
             PausedToPlaying if result.is_ok() => self.with_call(|call| {
-                call.outlet().begin();
+                call.calls().begin();
                 call.gate.set_playing(true);
             }),
             PausedToReady => self.stop_call(),
@@ -340,28 +340,28 @@ impl RsWebRtcSink {
         let call = match settings.call.connection(Role::Offerer)? {
             Connection::One(config) => {
                 let (session, events) = Session::start(config, factory, &handle);
-                self.take_call(Outlet::One(session), events, Self::happened)?
+                self.take_call(Calls::One(session), events, Self::happened)?
             }
             Connection::Many(config) => {
                 let (host, events) = Host::start(config, factory, &handle);
                 host.keep_for_late_comers(settings.gop_cache != GopCache::Off);
-                self.take_call(Outlet::Many(host), events, Self::hosted)?
+                self.take_call(Calls::Many(host), events, Self::hosted)?
             }
         };
         self.watch_silent_pads(&call);
         Ok(())
     }
 
-    /// Makes `outlet` the call, and has `handle` take its events.
+    /// Makes `calls` the call, and has `handle` take its events.
     fn take_call<E: events::Happening>(
         &self,
-        outlet: Outlet,
+        calls: Calls,
         receiver: mpsc::Receiver<E>,
         handle: impl Fn(&Self, &Arc<SinkCall>, E, &mut report::Teller) -> bool + Send + 'static,
     ) -> Result<Arc<SinkCall>, gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let interval = Duration::from_millis(settings.min_force_key_unit_interval.into());
-        let call = SinkCall::new(outlet, interval);
+        let call = SinkCall::new(calls, interval);
         for pad in lock(&self.pads).iter_mut() {
             pad.track = Some(call.add_track(&pad.ghost.name()));
         }
@@ -394,7 +394,7 @@ impl RsWebRtcSink {
         let weak = self.obj().downgrade();
         let call = call.clone();
         events::spawn_watch(move || {
-            if call.outlet().wait_done(SILENT_PAD) {
+            if call.calls().wait_done(SILENT_PAD) {
                 return;
             }
             let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
@@ -424,7 +424,7 @@ impl RsWebRtcSink {
     fn stop_call(&self) {
         let call = lock(&self.call).take();
         if let Some(call) = call {
-            if !call.outlet().stop(STOP_LIMIT) {
+            if !call.calls().stop(STOP_LIMIT) {
                 gst::info!(CAT, imp = self, "the call ends in the background");
             }
             for id in call.viewers.take() {
@@ -488,7 +488,7 @@ impl RsWebRtcSink {
 
     /// Runs on the call's event thread. Tells whether more events are wanted.
     fn happened(&self, call: &Arc<SinkCall>, event: Event, teller: &mut report::Teller) -> bool {
-        let Outlet::One(session) = call.outlet() else {
+        let Calls::One(session) = call.calls() else {
             return false;
         };
         if !self.is_current(call) {

@@ -41,7 +41,6 @@ mod access_unit;
 mod call;
 mod gate;
 mod imp;
-mod outlet;
 mod pad;
 mod settings;
 mod timing;

@@ -354,13 +354,13 @@ mod imp {
                     self.warn_unsent(call.gate.was_open());
                 }
                 // A server tells those who come now, and a lost call is made no more.
-                if call.outlet().host().is_none() && !call.gate.was_open() {
+                if call.calls().host().is_none() && !call.gate.was_open() {
                     return;
                 }
             }
             gst::debug!(CAT, imp = self, "all tracks ended, delivering the rest");
-            call.outlet().finish();
-            while !call.outlet().wait_done(Duration::from_millis(50)) {
+            call.calls().finish();
+            while !call.calls().wait_done(Duration::from_millis(50)) {
                 if call.gate.interrupted(local) {
                     return;
                 }

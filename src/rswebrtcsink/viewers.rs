@@ -44,7 +44,7 @@ impl RsWebRtcSink {
         event: HostEvent,
         teller: &mut report::Teller,
     ) -> bool {
-        let Some(host) = call.outlet().host().filter(|_| self.is_current(call)) else {
+        let Some(host) = call.calls().host().filter(|_| self.is_current(call)) else {
             return false;
         };
         let obj = self.obj();

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::media::queue::InboundQueue;
 use crate::session::negotiation::AgreedStream;
 
-use super::inlet::Inlet;
 use super::lip_sync::LipSync;
+use crate::session::calls::Calls;
 
 /// A stream with the queue that it comes from.
 pub type Incoming = (AgreedStream, Option<Arc<InboundQueue>>);
@@ -16,7 +16,7 @@ pub type Incoming = (AgreedStream, Option<Arc<InboundQueue>>);
 /// Shared by the element and its threads.
 pub struct SrcCall {
     /// Where the streams come from.
-    pub inlet: Inlet,
+    pub calls: Calls,
     /// It ends when its first peer leaves.
     pub ends_with_peer: bool,
     /// Somebody was there.
@@ -39,9 +39,9 @@ pub struct SrcPeer {
 
 impl SrcCall {
     /// A call with nobody yet.
-    pub fn new(inlet: Inlet, ends_with_peer: bool) -> Arc<Self> {
+    pub fn new(calls: Calls, ends_with_peer: bool) -> Arc<Self> {
         Arc::new(Self {
-            inlet,
+            calls,
             ends_with_peer,
             was_up: AtomicBool::new(false),
             no_more_pads: AtomicBool::new(false),

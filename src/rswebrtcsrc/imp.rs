@@ -24,9 +24,9 @@ use crate::session::host::Host;
 use crate::signalling::Role;
 
 use super::call::{SrcCall, SrcPeer};
-use super::inlet::{Inlet, ONLY_PEER};
 use super::pad::Stream;
 use super::settings::Settings;
+use crate::session::calls::{Calls, ONLY_PEER};
 
 /// A state change to READY waits this long for the bye; the rest goes on in the background.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
@@ -78,7 +78,7 @@ impl ObjectImpl for RsWebRtcSrc {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
             let call = lock(&self.call).clone();
-            let stats = call.map(|call| call.inlet.stats()).unwrap_or_default();
+            let stats = call.map(|call| call.calls.stats()).unwrap_or_default();
             return report::stats_structure(&stats).to_value();
         }
         let settings = lock(&self.settings);
@@ -173,7 +173,7 @@ impl ElementImpl for RsWebRtcSrc {
         let Some(call) = call else {
             return self.parent_send_event(event);
         };
-        call.inlet.finish();
+        call.calls.finish();
         let streams = lock(&self.streams);
         if streams.is_empty() {
             drop(streams);
@@ -212,7 +212,7 @@ impl ElementImpl for RsWebRtcSrc {
         if transition == PausedToPlaying && result.is_ok() {
             let call = lock(&self.call).clone();
             if let Some(call) = call {
-                call.inlet.begin();
+                call.calls.begin();
             }
         }
         match (transition, result) {
@@ -235,7 +235,7 @@ impl RsWebRtcSrc {
                 let (session, events) = Session::start(config, factory, &handle);
                 session.set_wish(wish);
                 self.take_call(
-                    SrcCall::new(Inlet::One(session), true),
+                    SrcCall::new(Calls::One(session), true),
                     events,
                     Self::happened,
                 )
@@ -244,7 +244,7 @@ impl RsWebRtcSrc {
                 let alone = config.server.max_peers == 1;
                 let (host, events) = Host::start(config, factory, &handle);
                 host.set_wish(wish);
-                self.take_call(SrcCall::new(Inlet::Many(host), alone), events, Self::hosted)
+                self.take_call(SrcCall::new(Calls::Many(host), alone), events, Self::hosted)
             }
         }
     }
@@ -274,7 +274,7 @@ impl RsWebRtcSrc {
         let call = lock(&self.call).take();
         let mut gone = Vec::new();
         if let Some(call) = call {
-            if !call.inlet.stop(STOP_LIMIT) {
+            if !call.calls.stop(STOP_LIMIT) {
                 gst::info!(CAT, imp = self, "the call ends in the background");
             }
             gone = call.take_peers();
@@ -310,7 +310,7 @@ impl RsWebRtcSrc {
                 self.end_pads(&peer.id, &streams);
                 self.add_pads(call, &peer, streams, teller.tells());
                 if peer.is_connected() && !peer.is_interrupted() {
-                    let stats = call.inlet.stats_of(&peer.id);
+                    let stats = call.calls.stats_of(&peer.id);
                     teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pads(&peer.id));
                 }
             }
@@ -344,7 +344,7 @@ impl RsWebRtcSrc {
         let again = peer.is_connected();
         peer.set_connected();
         call.was_up.store(true, Ordering::Relaxed);
-        let stats = call.inlet.stats_of(&peer.id);
+        let stats = call.calls.stats_of(&peer.id);
         let pads = self.pads(&peer.id);
         teller.connected(self.obj().upcast_ref(), info, &stats, &pads);
         if !again {

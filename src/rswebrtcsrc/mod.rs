@@ -42,7 +42,6 @@ use gst::prelude::*;
 
 mod call;
 mod imp;
-mod inlet;
 mod lip_sync;
 mod pad;
 mod publishers;

@@ -14,7 +14,7 @@ use crate::session::host::HostEvent;
 
 use super::call::SrcCall;
 use super::imp::RsWebRtcSrc;
-use super::inlet::Inlet;
+use crate::session::calls::Calls;
 
 impl RsWebRtcSrc {
     /// Runs on the host's event thread. Tells whether more events are wanted.
@@ -88,7 +88,7 @@ impl RsWebRtcSrc {
     fn publisher_left(&self, call: &Arc<SrcCall>, id: &str) {
         let peer = call.peer(id);
         if call.ends_with_peer
-            && let Inlet::Many(host) = &call.inlet
+            && let Calls::Many(host) = &call.calls
         {
             host.finish();
         }

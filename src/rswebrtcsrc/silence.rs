@@ -23,7 +23,7 @@ impl RsWebRtcSrc {
         let (call, id) = (call.clone(), peer.id.clone());
         events::spawn_watch(move || {
             for asked in [false, true] {
-                if call.inlet.wait_done(SILENT_STREAM) {
+                if call.calls.wait_done(SILENT_STREAM) {
                     return;
                 }
                 let Some(src) = weak.upgrade() else {
@@ -38,7 +38,7 @@ impl RsWebRtcSrc {
     }
 
     fn ask_silent_streams(&self, call: &SrcCall, id: &str, tell: bool) {
-        let stats = call.inlet.stats_of(id);
+        let stats = call.calls.stats_of(id);
         let silent: Vec<_> = self
             .streams()
             .iter()
@@ -48,7 +48,7 @@ impl RsWebRtcSrc {
         for (index, name, linked) in silent {
             let of_stream = stats.iter().find(|(agreed, _)| agreed.stream == index);
             let received = of_stream.map_or(0, |(_, s)| s.packets_received);
-            call.inlet.request_key_frame(id, index);
+            call.calls.request_key_frame(id, index);
             if !tell {
                 continue;
             }

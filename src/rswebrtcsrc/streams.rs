@@ -62,7 +62,7 @@ impl RsWebRtcSrc {
                 latency,
                 key_frame: Box::new(move || {
                     if let Some(call) = of_call.upgrade() {
-                        call.inlet.request_key_frame(&id, index);
+                        call.calls.request_key_frame(&id, index);
                     }
                 }),
                 tells,

@@ -8,6 +8,7 @@
 mod actor;
 pub mod addresses;
 mod attempts;
+pub mod calls;
 mod dialogue;
 mod done;
 pub mod error;

@@ -212,10 +212,13 @@ impl Transport {
             Err(error) => Err(error),
         };
         let response = response.map_err(|error| failure::unreached(self.protocol, url, &error))?;
-        log::debug!(
-            target: "rswebrtc::signalling",
-            "{} {}: {}", request.method, endpoint::shown(url), response.status().as_u16()
-        );
+        // Whoever knows the address of a session may end it.
+        let shown = match request.method {
+            Method::POST => endpoint::shown(url),
+            _ => "its session".to_owned(),
+        };
+        let status = response.status().as_u16();
+        log::debug!(target: "rswebrtc::signalling", "{} {shown}: {status}", request.method);
         Ok((response, token.is_some()))
     }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Where what is sent goes to: one call, or everybody who comes.
+//! One call, or those of everybody who comes: what an element has, by its signaller.
 
 use std::time::Duration;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::session::Session;
-use crate::session::host::{Host, PeerStats};
-use crate::session::negotiation::Wish;
+use crate::peer::StreamStats;
 
-/// See the module.
-pub enum Outlet {
+use super::Session;
+use super::host::{Host, PeerStats};
+use super::negotiation::{AgreedStream, Wish};
+
+/// See the module. Both elements treat either alike, but for their events.
+pub enum Calls {
     /// One call.
     One(Session),
     /// Whoever comes.
@@ -19,7 +21,7 @@ pub enum Outlet {
 /// Name of the one peer of a call.
 pub const ONLY_PEER: &str = "0";
 
-impl Outlet {
+impl Calls {
     /// Starts signalling.
     pub fn begin(&self) {
         match self {
@@ -47,7 +49,15 @@ impl Outlet {
         }
     }
 
-    /// Everything was pushed: delivers it, then ends.
+    /// Asks peer `peer` for a key frame of its stream `stream`.
+    pub fn request_key_frame(&self, peer: &str, stream: usize) {
+        match self {
+            Self::One(session) => session.request_key_frame(stream),
+            Self::Many(host) => host.request_key_frame(peer, stream),
+        }
+    }
+
+    /// Everything was pushed, or received enough: delivers what there is, then ends.
     pub fn finish(&self) {
         match self {
             Self::One(session) => session.finish(),
@@ -77,6 +87,13 @@ impl Outlet {
             Self::One(session) => vec![(ONLY_PEER.into(), session.stats())],
             Self::Many(host) => host.stats(),
         }
+    }
+
+    /// Counters of every stream of `peer`.
+    pub fn stats_of(&self, peer: &str) -> Vec<(AgreedStream, StreamStats)> {
+        let all = self.stats().into_iter();
+        let mut of_peer = all.filter(|(id, _)| **id == *peer);
+        of_peer.next().map(|(_, stats)| stats).unwrap_or_default()
     }
 
     /// The host, if it is one.
