@@ -8,7 +8,7 @@ use gst::glib;
 use gst::glib::prelude::*;
 use gst::prelude::*;
 
-use crate::peer::IceServer;
+use crate::peer::{BitrateLimits, IceServer};
 use crate::session::addresses;
 use crate::session::host::HostConfig;
 use crate::session::reconnect::Reconnect;
@@ -122,6 +122,8 @@ pub struct CallSettings {
     stun_server: Option<String>,
     turn_servers: Vec<String>,
     ice_addresses: Option<String>,
+    /// Congestion control of what is sent.
+    pub bitrate: BitrateLimits,
 }
 
 impl CallSettings {
@@ -144,6 +146,7 @@ impl CallSettings {
             stun_server: None,
             turn_servers: Vec::new(),
             ice_addresses: None,
+            bitrate: BitrateLimits::default(),
         }
     }
 
@@ -379,6 +382,7 @@ impl CallSettings {
             ice_servers: self.ice_servers()?,
             options: SessionOptions {
                 reconnect,
+                bitrate: self.bitrate,
                 ..SessionOptions::default()
             },
         }))
@@ -405,6 +409,7 @@ impl CallSettings {
             server: self.http.server(protocol, url, links.collect())?,
             addresses: self.addresses()?,
             ice_servers,
+            bitrate: self.bitrate,
         }))
     }
 

@@ -5,6 +5,8 @@
 //! thread; a peer that is dropped without [`Peer::close`] is closed by its `Drop` in the
 //! background, so neither sockets nor tasks leak.
 
+#[allow(dead_code)] // until the media path uses it
+mod bandwidth;
 mod connection;
 mod description;
 mod engine;
@@ -101,6 +103,58 @@ pub struct PeerConfig {
     pub start_at_key_frame: bool,
     /// Queues of streams that go on from a former connection, in the order of its m-lines.
     pub queues: Vec<(MediaKind, Arc<InboundQueue>)>,
+    /// Congestion control of what we send.
+    pub bitrate: BitrateLimits,
+}
+
+/// Bounds of what may be sent, bit/s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BitrateLimits {
+    /// Adapt to the path; `false`: all that is pushed is sent, spread over time at most.
+    pub adaptive: bool,
+    /// Never estimated to be less.
+    pub min: u64,
+    /// Assumed before anything is known of the path.
+    pub start: u64,
+    /// Never estimated to be more.
+    pub max: u64,
+}
+
+impl Default for BitrateLimits {
+    fn default() -> Self {
+        Self {
+            adaptive: true,
+            min: 30_000,
+            start: 2_048_000,
+            max: 8_192_000,
+        }
+    }
+}
+
+/// What the path to the remote is believed to carry.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Estimate {
+    /// All that leaves us, bit/s: headers, repairs and probes too.
+    pub total: u64,
+    /// What of it the encoders may make, bit/s.
+    pub media: u64,
+    /// Part of the packets that is lost, 0 to 1, smoothed.
+    pub loss: f64,
+    /// As last measured.
+    pub round_trip: Option<Duration>,
+}
+
+/// What is known of the path to the remote, for statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PathStats {
+    /// As last estimated; `None` without congestion control.
+    pub estimate: Option<Estimate>,
+    /// What leaves us now, bit/s, all included.
+    pub sending_bitrate: u64,
+    /// How long the oldest frame waits to leave.
+    pub queue_delay: Duration,
+    /// Round trip, by receiver reports or transport-wide feedback.
+    pub round_trip: Option<Duration>,
 }
 
 /// Why a peer is of no more use.
@@ -140,6 +194,8 @@ pub enum PeerEvent {
         /// It said that its streams are over.
         said_bye: bool,
     },
+    /// The path carries more or less than was told before. Only the newest counts.
+    Estimate(Estimate),
     /// Nothing comes from the remote any more; unless that changes, the connection is given up soon.
     Silent,
     /// The connection is lost or never came up; the last event.
@@ -187,6 +243,16 @@ pub struct StreamStats {
     pub nack_count: u64,
     pub pli_count: u64,
     pub fir_count: u64,
+    /// Packets that came more than once, and went no further.
+    pub packets_duplicated: u64,
+    /// Packets that were lost and came after all, by retransmission or FEC.
+    pub packets_repaired: u64,
+    pub fec_packets_sent: u64,
+    pub fec_packets_received: u64,
+    /// Of `packets_repaired`, those made from FEC.
+    pub fec_packets_recovered: u64,
+    /// Padding and repeated packets sent to probe the path.
+    pub probe_packets_sent: u64,
     /// Seconds; from the last receiver report.
     pub round_trip_time: Option<f64>,
     /// Seconds.
@@ -247,6 +313,14 @@ pub trait Peer: Send + Sync {
         for frame in frames {
             self.push_frame(index, frame.clone());
         }
+    }
+
+    /// New bounds of what may be sent.
+    fn set_bitrate_limits(&self, _limits: BitrateLimits) {}
+
+    /// What is known of the path.
+    fn path_stats(&self) -> PathStats {
+        PathStats::default()
     }
 
     /// Counters of stream `index`.

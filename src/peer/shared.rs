@@ -218,6 +218,13 @@ impl Events {
             }
             return;
         }
+        if let PeerEvent::Estimate(_) = event {
+            if self.sender.capacity() > EVENT_RESERVE {
+                // overflow: retained: the next one says it anew, within a second.
+                let _ = self.sender.try_send(event);
+            }
+            return;
+        }
         if let PeerEvent::Failed(_) = event
             && self.over.swap(true, Ordering::AcqRel)
         {

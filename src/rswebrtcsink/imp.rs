@@ -548,6 +548,7 @@ impl RsWebRtcSink {
                     }
                 }
             }
+            Event::Estimate(_) => {}
             Event::Interrupted { cause, delay, .. } => {
                 call.gate.interrupt();
                 teller.interrupted(obj.upcast_ref(), &cause, delay);

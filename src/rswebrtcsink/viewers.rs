@@ -111,7 +111,7 @@ impl RsWebRtcSink {
             // What a viewer does not get is told to it, by its description.
             Event::LeftOut(_, reason) => gst::info!(CAT, imp = self, "peer {id}: {reason}"),
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
-            Event::Agreed(_) | Event::Interrupted { .. } => {}
+            Event::Agreed(_) | Event::Estimate(_) | Event::Interrupted { .. } => {}
         }
     }
 

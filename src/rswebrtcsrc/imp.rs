@@ -304,7 +304,7 @@ impl RsWebRtcSrc {
         let over = matches!(event, Event::Ended(_) | Event::Failed(_));
         match event {
             Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
-            Event::LeftOut(..) | Event::KeyFrameRequest(_) => {}
+            Event::LeftOut(..) | Event::KeyFrameRequest(_) | Event::Estimate(_) => {}
             Event::Agreed(streams) => {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
                 self.end_pads(&peer.id, &streams);

@@ -81,7 +81,10 @@ impl RsWebRtcSrc {
                 call.forget(id);
             }
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
-            Event::LeftOut(..) | Event::KeyFrameRequest(_) | Event::Interrupted { .. } => {}
+            Event::LeftOut(..)
+            | Event::KeyFrameRequest(_)
+            | Event::Estimate(_)
+            | Event::Interrupted { .. } => {}
         }
     }
 

@@ -53,6 +53,7 @@ pub(super) async fn run(
             patience: config.options.patience,
             start_at_key_frame: config.options.start_at_key_frame,
             queues: Vec::new(),
+            bitrate: config.options.bitrate,
         },
         wish_patience: config.options.wish_patience,
         reconnect: config.options.reconnect,
@@ -315,6 +316,9 @@ impl Call {
                     self.tell(Event::Connected(info)).await;
                 }
                 Some(Turn::Peer(PeerEvent::Silent)) => self.restart_ice(&peer).await,
+                Some(Turn::Peer(PeerEvent::Estimate(estimate))) => {
+                    self.tell(Event::Estimate(estimate)).await;
+                }
                 Some(Turn::Peer(PeerEvent::KeyFrameRequest(stream))) => {
                     if let Some(local) = self.local_of(stream) {
                         self.tell(Event::KeyFrameRequest(local)).await;

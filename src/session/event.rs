@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::queue::InboundQueue;
-use crate::peer::TransportInfo;
+use crate::peer::{Estimate, TransportInfo};
 
 use super::error::CallError;
 use super::negotiation::AgreedStream;
@@ -34,6 +34,8 @@ pub enum Event {
     },
     /// The remote asks for a key frame of this local stream.
     KeyFrameRequest(usize),
+    /// What the path to the remote carries now.
+    Estimate(Estimate),
     /// The call is over in good order; what was received is in the queues, which are ended.
     Ended(EndCause),
     /// The call is over because of an error; the queues are ended.

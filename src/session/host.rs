@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::{IceServer, PeerFactory, StreamStats};
+use crate::peer::{BitrateLimits, IceServer, PeerFactory, StreamStats};
 use crate::signalling::http::server::{Arrival, Server, ServerConfig};
 use crate::signalling::{Role, SignallingError};
 
@@ -40,6 +40,8 @@ pub struct HostConfig {
     pub addresses: Vec<IpAddr>,
     /// Servers that the user named.
     pub ice_servers: Vec<IceServer>,
+    /// Congestion control of what is sent to each client.
+    pub bitrate: BitrateLimits,
 }
 
 /// What a host tells the element that owns it.
@@ -223,10 +225,12 @@ async fn run(
         server,
         addresses,
         ice_servers,
+        bitrate,
     } = config;
     let host = Running {
         addresses,
         ice_servers,
+        bitrate,
         factory,
         shared: shared.clone(),
         events,
@@ -247,6 +251,7 @@ async fn run(
 struct Running {
     addresses: Vec<IpAddr>,
     ice_servers: Vec<IceServer>,
+    bitrate: BitrateLimits,
     factory: Arc<dyn PeerFactory>,
     shared: Arc<Shared>,
     events: mpsc::Sender<HostEvent>,
@@ -318,6 +323,7 @@ impl Running {
                 wish_patience: Some(WISH_PATIENCE),
                 start_at_key_frame: true,
                 reconnect: None,
+                bitrate: self.bitrate,
             },
         };
         let (session, mut from_session) =

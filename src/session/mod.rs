@@ -29,7 +29,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::{IceServer, Peer, PeerFactory, StreamStats};
+use crate::peer::{BitrateLimits, IceServer, PathStats, Peer, PeerFactory, StreamStats};
 use crate::signalling::{Role, Signaller};
 
 use done::Done;
@@ -68,6 +68,8 @@ pub struct SessionOptions {
     pub start_at_key_frame: bool,
     /// Made again when it was up and is lost.
     pub reconnect: Option<Reconnect>,
+    /// Congestion control of what this side sends.
+    pub bitrate: BitrateLimits,
 }
 
 /// A running call.
@@ -175,6 +177,19 @@ impl Session {
         if let Some(peer) = self.shared.peer() {
             peer.request_key_frame(stream);
         }
+    }
+
+    /// New bounds of what this side sends.
+    pub fn set_bitrate_limits(&self, limits: BitrateLimits) {
+        if let Some(peer) = self.shared.peer() {
+            peer.set_bitrate_limits(limits);
+        }
+    }
+
+    /// What is known of the path to the remote.
+    pub fn path_stats(&self) -> PathStats {
+        let peer = self.shared.peer();
+        peer.map(|peer| peer.path_stats()).unwrap_or_default()
     }
 
     /// Everything was pushed: the call ends once it is delivered; see [`Self::wait_done`].

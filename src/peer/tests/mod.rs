@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::connection::WebRtcPeer;
-use super::{Direction, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig};
+use super::{BitrateLimits, Direction, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::{InboundQueue, Popped};
@@ -92,6 +92,7 @@ fn config() -> PeerConfig {
         patience: None,
         start_at_key_frame: false,
         queues: Vec::new(),
+        bitrate: BitrateLimits::default(),
     }
 }
 

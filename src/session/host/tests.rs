@@ -7,7 +7,7 @@ use super::*;
 use crate::media::codec::supported;
 use crate::media::queue::{InboundQueue, Popped};
 use crate::media::rtp_packet::{Inbound, OutboundPacket};
-use crate::peer::WebRtcPeerFactory;
+use crate::peer::{BitrateLimits, WebRtcPeerFactory};
 use crate::session::error::CallError;
 use crate::session::negotiation::Receiving;
 use crate::signalling::SignallerConfig;
@@ -41,6 +41,7 @@ impl Stage {
             },
             addresses: addresses(),
             ice_servers: Vec::new(),
+            bitrate: BitrateLimits::default(),
         };
         let factory = Arc::new(WebRtcPeerFactory);
         let (host, mut events) = Host::start(config, factory, &Handle::current());
