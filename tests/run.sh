@@ -29,15 +29,15 @@ scripts|60||check_scripts
 check-layers|60||scripts/check-layers.py --self-test && scripts/check-layers.py
 check-overflow|60||scripts/check-overflow.py --self-test && scripts/check-overflow.py
 check-docs-self-test|60||scripts/check-docs.py --self-test
-rustfmt|60||cargo fmt --check -- --color never
-clippy|900||cargo clippy --locked --all-targets -- -D warnings
+rustfmt|60||cargo fmt --all --check -- --color never
+clippy|900||cargo clippy --locked --workspace --all-targets -- -D warnings
 clippy-all-features|600||cargo clippy --locked --all-targets --all-features -- -D warnings
 clippy-no-features|600||cargo clippy --locked --all-targets --no-default-features -- -D warnings
 clippy-fuzz|600||cargo clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 rustdoc|600||RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
-cargo-test-build|900||cargo test --locked --no-run
-cargo-test|900|cargo-test-build|fill_registry && G_DEBUG=fatal_warnings cargo test --locked --no-fail-fast
-build|900||cargo build --locked --release
+cargo-test-build|900||cargo test --locked --workspace --no-run
+cargo-test|900|cargo-test-build|fill_registry && G_DEBUG=fatal_warnings cargo test --locked --workspace --no-fail-fast
+build|900||cargo build --locked --release && cargo build --locked --release -p impaired-link
 check-docs|60|build|scripts/check-docs.py '$RSWEBRTC_PLUGIN_DIR/libgstwebrtcrs.so'
 examples|600|build|tests/examples.py
 interop|1800|build|tests/interop/run.sh

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use impaired_link::{Config, Link};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -41,22 +42,23 @@ impl Proxy {
 /// start is spared: no receiver can know what came before the first packet it got.
 async fn pass(from: Arc<UdpSocket>, to: Arc<UdpSocket>, port: u16, delay: Duration, loss: u32) {
     let target = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut random = 0x2545_f491u32 ^ u32::from(port);
+    let start = Instant::now();
+    let link = |loss| format!("delay={}ms loss={loss}%", delay.as_millis());
+    let mut calm = Link::new(link(0).parse::<Config>().unwrap(), 0);
+    let mut lossy = Link::new(link(loss).parse::<Config>().unwrap(), port.into());
     let mut buffer = vec![0; 65536];
     let mut media = 0;
     while let Ok((size, _)) = from.recv_from(&mut buffer).await {
-        random ^= random << 13;
-        random ^= random >> 17;
-        random ^= random << 5;
         media += u32::from(buffer[0] >= 128);
-        if buffer[0] >= 128 && media > 50 && random % 100 < loss {
-            continue;
+        let lossy_now = buffer[0] >= 128 && media > 50;
+        let link = if lossy_now { &mut lossy } else { &mut calm };
+        for at in link.send(start.elapsed(), size).arrivals() {
+            let (to, datagram) = (to.clone(), buffer[..size].to_vec());
+            tokio::spawn(async move {
+                tokio::time::sleep_until((start + at).into()).await;
+                let _ = to.send_to(&datagram, target).await;
+            });
         }
-        let (to, datagram) = (to.clone(), buffer[..size].to_vec());
-        tokio::spawn(async move {
-            tokio::time::sleep(delay).await;
-            let _ = to.send_to(&datagram, target).await;
-        });
     }
 }
 
