@@ -52,9 +52,13 @@ struct Route {
     repair: bool,
 }
 
+/// What time it is: the driver's clock, or a test's.
+pub(in crate::peer) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 /// See the module.
 pub(in crate::peer) struct MediaPath {
     pub(super) shared: Arc<Shared>,
+    clock: Clock,
     pub(super) inner: Box<dyn Interceptor>,
     /// Notes the arrival of every packet, see [`Self::note_arrival`].
     pub(super) arrivals: Box<dyn Interceptor>,
@@ -76,6 +80,11 @@ pub(in crate::peer) struct MediaPath {
 
 impl MediaPath {
     pub(in crate::peer) fn new(shared: Arc<Shared>) -> Self {
+        Self::with_clock(shared, Arc::new(Instant::now))
+    }
+
+    /// webrtc gives the time with most calls, but not when it asks for what there is to send.
+    pub(in crate::peer) fn with_clock(shared: Arc<Shared>, clock: Clock) -> Self {
         let inner = Registry::new()
             .with(
                 Slot::NackResponder,
@@ -113,8 +122,14 @@ impl MediaPath {
             taken: 0,
             bye_left: false,
             intra_requests: 0,
+            clock,
             shared,
         }
+    }
+
+    /// The time now.
+    pub(super) fn now(&self) -> Instant {
+        (self.clock)()
     }
 
     /// Takes up m-lines that were negotiated since.
@@ -489,7 +504,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         if was_full && self.shared.outbound.has_frames() {
             self.shared.nudge.wake();
         }
-        let held = self.shared.outbound.held_until(Instant::now());
+        let held = self.shared.outbound.held_until(self.now());
         let arrivals = self.arrivals.poll_timeout();
         [self.inner.poll_timeout(), arrivals, held]
             .into_iter()

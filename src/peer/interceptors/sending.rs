@@ -19,7 +19,7 @@ use crate::peer::shared::lock;
 impl MediaPath {
     /// Fetches what there is to send.
     pub(super) fn fill(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         self.refresh();
         for ssrc in self.shared.outbound.take_stopped() {
             self.inner.unbind_local_stream(&StreamInfo {
