@@ -14,11 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::gst_glue::media_pad::{self, MediaPad};
 use crate::gst_glue::settings::Connection;
-use crate::gst_glue::{caps, errors, events, report};
+use crate::gst_glue::{caps, events, report};
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
 use crate::session::Session;
-use crate::session::event::Event;
 use crate::session::host::Host;
 use crate::signalling::Role;
 
@@ -29,12 +28,10 @@ use super::pad::Chain;
 use super::settings::Settings;
 use super::track_sink::TrackSink;
 use super::viewers::GopCache;
-use crate::session::calls::{Calls, ONLY_PEER};
+use crate::session::calls::Calls;
 
 /// A state change to READY waits this long for the bye; the rest goes on in the background.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
-/// Pads that brought nothing for so long are named.
-const SILENT_PAD: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct RsWebRtcSink {
@@ -389,38 +386,6 @@ impl RsWebRtcSink {
         lock(&self.settings).gop_cache
     }
 
-    /// A call that never starts because one pad gets no data is the worst riddle: name the pad.
-    fn watch_silent_pads(&self, call: &Arc<SinkCall>) {
-        let weak = self.obj().downgrade();
-        let call = call.clone();
-        events::spawn_watch(move || {
-            if call.calls().wait_done(SILENT_PAD) {
-                return;
-            }
-            let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
-                return;
-            };
-            let mut sinks = sink.imp().tracks().into_iter();
-            let told = sinks.find_map(|(_, track)| track.undescribed());
-            let text = if let Some(caps) = told {
-                format!(
-                    "data comes as {caps}, which tells too little to offer it: RTP needs at least \
-                     encoding-name and clock-rate in its caps, and H264 parameter sets, in the \
-                     stream or as sprop-parameter-sets"
-                )
-            } else if silent.is_empty() {
-                "nothing is linked to this element: there is nothing to send".to_owned()
-            } else {
-                format!(
-                    "no data came on pad {} yet, and the call starts only when all pads have \
-                     some. After a demuxer every branch needs a queue of its own",
-                    silent.join(", ")
-                )
-            };
-            gst::element_warning!(sink, gst::StreamError::Format, ("{}", text));
-        });
-    }
-
     fn stop_call(&self) {
         let call = lock(&self.call).take();
         if let Some(call) = call {
@@ -486,95 +451,6 @@ impl RsWebRtcSink {
         }
     }
 
-    /// Runs on the call's event thread. Tells whether more events are wanted.
-    fn happened(&self, call: &Arc<SinkCall>, event: Event, teller: &mut report::Teller) -> bool {
-        let Calls::One(session) = call.calls() else {
-            return false;
-        };
-        if !self.is_current(call) {
-            return false;
-        }
-        let obj = self.obj();
-        let over = matches!(event, Event::Ended(_) | Event::Failed(_));
-        match event {
-            Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
-            Event::LeftOut(local, reason) => {
-                let track = call.track_sent_as(local);
-                if let Some(track) = track {
-                    call.gate.set_pending(track, false);
-                }
-                let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
-                gst::element_imp_warning!(
-                    self,
-                    gst::StreamError::CodecNotFound,
-                    ("pad {name} is not sent: {reason}")
-                );
-            }
-            Event::Agreed(streams) => {
-                let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
-                let during_call = call.gate.is_open();
-                let agreed: Vec<usize> = streams
-                    .iter()
-                    .filter_map(|s| call.track_sent_as(s.local))
-                    .filter(|track| call.gate.is_pending(*track))
-                    .collect();
-                let in_need = self.start_tracks(|track| agreed.contains(&track));
-                agreed
-                    .iter()
-                    .for_each(|track| call.gate.set_pending(*track, false));
-                ask_key_frames(call, &in_need);
-                teller.agreed(streams);
-                if during_call {
-                    let stats = session.stats();
-                    teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
-                }
-            }
-            Event::Connected(info) => {
-                let in_need = self.start_tracks(|_| true);
-                call.gate.open();
-                if call.viewers.add(&ONLY_PEER.into()) {
-                    obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
-                }
-                ask_key_frames(call, &in_need);
-                let stats = session.stats();
-                let pads = self.pad_caps(call);
-                teller.connected(obj.upcast_ref(), &info, &stats, &pads);
-            }
-            Event::KeyFrameRequest(local) => {
-                let wanted = call.track_sent_as(local);
-                for (track, sink) in self.tracks() {
-                    if wanted == Some(track) && call.may_ask_key_frame(track) {
-                        sink.ask_key_frame();
-                    }
-                }
-            }
-            Event::Estimate(_) => {}
-            Event::Interrupted { cause, delay, .. } => {
-                call.gate.interrupt();
-                teller.interrupted(obj.upcast_ref(), &cause, delay);
-            }
-            Event::Ended(cause) => {
-                teller.ended(obj.upcast_ref(), cause);
-                call.gate.close(Closed::Ended);
-            }
-            Event::Failed(error) => {
-                errors::post(&*obj, &error);
-                call.gate.close(Closed::Failed);
-            }
-        }
-        if over && call.viewers.remove(ONLY_PEER) {
-            obj.emit_by_name::<()>("peer-removed", &[&ONLY_PEER]);
-        }
-        true
-    }
-
-    /// The `wanted` tracks begin: those whose data was dropped so far need a key frame.
-    fn start_tracks(&self, wanted: impl Fn(usize) -> bool) -> Vec<(usize, TrackSink)> {
-        let mut in_need = self.tracks();
-        in_need.retain(|(track, sink)| wanted(*track) && sink.start_at_key_frame());
-        in_need
-    }
-
     pub(super) fn tracks(&self) -> Vec<(usize, TrackSink)> {
         lock(&self.pads)
             .iter()
@@ -583,7 +459,7 @@ impl RsWebRtcSink {
     }
 
     /// The pads by the session's streams.
-    fn pad_caps(&self, call: &SinkCall) -> Vec<report::Pad> {
+    pub(super) fn pad_caps(&self, call: &SinkCall) -> Vec<report::Pad> {
         let ghosts: Vec<_> = lock(&self.pads)
             .iter()
             .filter_map(|p| Some((call.sent_as(p.track?)?, p.ghost.clone())))
@@ -602,14 +478,6 @@ impl RsWebRtcSink {
         let call = lock(&self.call).clone();
         if let Some(call) = call {
             act(&call);
-        }
-    }
-}
-
-fn ask_key_frames(call: &SinkCall, tracks: &[(usize, TrackSink)]) {
-    for (track, sink) in tracks {
-        if call.may_ask_key_frame(*track) {
-            sink.ask_key_frame();
         }
     }
 }

@@ -41,6 +41,7 @@ mod access_unit;
 mod call;
 mod gate;
 mod imp;
+mod one_call;
 mod pad;
 mod settings;
 mod timing;

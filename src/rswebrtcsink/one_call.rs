@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What the events of the one call of a sink do to it; those of a host are in `viewers`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+
+use crate::gst_glue::{errors, events, report};
+use crate::session::calls::{Calls, ONLY_PEER};
+use crate::session::event::Event;
+
+use super::call::SinkCall;
+use super::gate::Closed;
+use super::imp::RsWebRtcSink;
+use super::track_sink::TrackSink;
+
+/// Pads that brought nothing for so long are named.
+const SILENT_PAD: Duration = Duration::from_secs(5);
+
+impl RsWebRtcSink {
+    /// Runs on the call's event thread. Tells whether more events are wanted.
+    pub(super) fn happened(
+        &self,
+        call: &Arc<SinkCall>,
+        event: Event,
+        teller: &mut report::Teller,
+    ) -> bool {
+        let Calls::One(session) = call.calls() else {
+            return false;
+        };
+        if !self.is_current(call) {
+            return false;
+        }
+        let obj = self.obj();
+        let over = matches!(event, Event::Ended(_) | Event::Failed(_));
+        match event {
+            Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
+            Event::LeftOut(local, reason) => {
+                let track = call.track_sent_as(local);
+                if let Some(track) = track {
+                    call.gate.set_pending(track, false);
+                }
+                let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::CodecNotFound,
+                    ("pad {name} is not sent: {reason}")
+                );
+            }
+            Event::Agreed(streams) => {
+                let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
+                let during_call = call.gate.is_open();
+                let agreed: Vec<usize> = streams
+                    .iter()
+                    .filter_map(|s| call.track_sent_as(s.local))
+                    .filter(|track| call.gate.is_pending(*track))
+                    .collect();
+                let in_need = self.start_tracks(|track| agreed.contains(&track));
+                agreed
+                    .iter()
+                    .for_each(|track| call.gate.set_pending(*track, false));
+                ask_key_frames(call, &in_need);
+                teller.agreed(streams);
+                if during_call {
+                    let stats = session.stats();
+                    teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
+                }
+            }
+            Event::Connected(info) => {
+                let in_need = self.start_tracks(|_| true);
+                call.gate.open();
+                if call.viewers.add(&ONLY_PEER.into()) {
+                    obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
+                }
+                ask_key_frames(call, &in_need);
+                let stats = session.stats();
+                let pads = self.pad_caps(call);
+                teller.connected(obj.upcast_ref(), &info, &stats, &pads);
+            }
+            Event::KeyFrameRequest(local) => {
+                let wanted = call.track_sent_as(local);
+                for (track, sink) in self.tracks() {
+                    if wanted == Some(track) && call.may_ask_key_frame(track) {
+                        sink.ask_key_frame();
+                    }
+                }
+            }
+            Event::Estimate(_) => {}
+            Event::Interrupted { cause, delay, .. } => {
+                call.gate.interrupt();
+                teller.interrupted(obj.upcast_ref(), &cause, delay);
+            }
+            Event::Ended(cause) => {
+                teller.ended(obj.upcast_ref(), cause);
+                call.gate.close(Closed::Ended);
+            }
+            Event::Failed(error) => {
+                errors::post(&*obj, &error);
+                call.gate.close(Closed::Failed);
+            }
+        }
+        if over && call.viewers.remove(ONLY_PEER) {
+            obj.emit_by_name::<()>("peer-removed", &[&ONLY_PEER]);
+        }
+        true
+    }
+
+    /// The `wanted` tracks begin: those whose data was dropped so far need a key frame.
+    fn start_tracks(&self, wanted: impl Fn(usize) -> bool) -> Vec<(usize, TrackSink)> {
+        let mut in_need = self.tracks();
+        in_need.retain(|(track, sink)| wanted(*track) && sink.start_at_key_frame());
+        in_need
+    }
+
+    /// A call that never starts because one pad gets no data is the worst riddle: name the pad.
+    pub(super) fn watch_silent_pads(&self, call: &Arc<SinkCall>) {
+        let weak = self.obj().downgrade();
+        let call = call.clone();
+        events::spawn_watch(move || {
+            if call.calls().wait_done(SILENT_PAD) {
+                return;
+            }
+            let (Some(silent), Some(sink)) = (call.waits_for(), weak.upgrade()) else {
+                return;
+            };
+            let mut sinks = sink.imp().tracks().into_iter();
+            let told = sinks.find_map(|(_, track)| track.undescribed());
+            let text = if let Some(caps) = told {
+                format!(
+                    "data comes as {caps}, which tells too little to offer it: RTP needs at least \
+                     encoding-name and clock-rate in its caps, and H264 parameter sets, in the \
+                     stream or as sprop-parameter-sets"
+                )
+            } else if silent.is_empty() {
+                "nothing is linked to this element: there is nothing to send".to_owned()
+            } else {
+                format!(
+                    "no data came on pad {} yet, and the call starts only when all pads have \
+                     some. After a demuxer every branch needs a queue of its own",
+                    silent.join(", ")
+                )
+            };
+            gst::element_warning!(sink, gst::StreamError::Format, ("{}", text));
+        });
+    }
+}
+
+fn ask_key_frames(call: &SinkCall, tracks: &[(usize, TrackSink)]) {
+    for (track, sink) in tracks {
+        if call.may_ask_key_frame(*track) {
+            sink.ask_key_frame();
+        }
+    }
+}
