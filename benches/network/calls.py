@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MPL-2.0
+"""Calls over an impaired link: starts the link and the ends, and gathers what they noted."""
+
+import csv
+import json
+import os
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "tests" / "interop"))
+import foreign  # noqa: E402
+import gst  # noqa: E402
+import impaired  # noqa: E402
+
+IN_PYTHON = ("ours", "webrtcbin")
+# From the start of both programs to the first picture, and for the end.
+SPARE = 30
+X264 = ("x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} vbv-buf-capacity=300 ! "
+        "video/x-h264,profile=constrained-baseline")
+
+
+class Flow:
+    """A sender and a receiver over the link; see gst_end.py for the words of `sender` and `receiver`."""
+
+    def __init__(self, sender, receiver="ours", kbit=2500, encoded=False, decode=True, latency=200, delay=0, properties="", receiver_properties=""):
+        self.sender, self.receiver, self.kbit, self.encoded, self.decode = sender, receiver, kbit, encoded, decode
+        self.latency, self.delay = latency, delay
+        self.properties, self.receiver_properties = properties, receiver_properties
+
+    def plans(self, folder, seconds):
+        common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "timeout": seconds + SPARE + 20}
+        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": X264.format(kbit=self.kbit), "encoded": self.encoded,
+                "properties": self.properties}
+        receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode, "properties": self.receiver_properties}
+        return [{**common, **plan, "dir": str(folder / plan["do"]), "out": str(folder / f"{plan['do']}.json")} for plan in (send, receive)]
+
+
+class InPython:
+    """An end that is a process of gst_end.py."""
+
+    def __init__(self, plan):
+        self.out = pathlib.Path(plan["out"])
+        keep = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "VIRTUAL_ENV")}
+        env = gst.environment() if plan["peer"] == "ours" else {**keep, "PYTHONUNBUFFERED": "1"}
+        self.limit = plan["limit"] + 20
+        self.process = gst.Process([foreign.SYSTEM_PYTHON, "-B", HERE / "gst_end.py", json.dumps(plan)], f"{plan['peer']} {plan['do']}", env=env).go()
+
+    def result(self):
+        try:
+            self.process.wait(self.limit)
+            if not self.out.exists():
+                raise AssertionError(self.process.report())
+            result = json.loads(self.out.read_text())
+            if "error" in result:
+                raise AssertionError(f"{result['error']}\n{self.process.report()}")
+            return result
+        finally:
+            self.process.kill()
+
+    def close(self):
+        self.process.kill()
+
+
+class Run:
+    """What one call, or several at a time, left behind."""
+
+    def __init__(self, rows, flows, link):
+        self.rows, self.flows, self.link = rows, flows, link
+
+
+def end_of(plan):
+    if plan["peer"] in IN_PYTHON:
+        return InPython(plan)
+    import browser_end
+    return browser_end.InBrowser(plan)
+
+
+def run(there, back, flows, seconds, folder, seed=1):
+    """Makes the calls of `flows` at the same time, sender at `a`; raises AssertionError if one fails."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "link.csv"
+    link = impaired.ImpairedLink(there, back, seed, log)
+    posts, ends = [], []
+    try:
+        for number, flow in enumerate(flows):
+            plans = flow.plans(folder / str(number), seconds)
+            posts.append(impaired.Post(link, plans[0]["dir"], plans[1]["dir"], number))
+            ends.append([end_of(plan) for plan in reversed(plans)][::-1])
+        results = [{"send": sender.result(), "receive": receiver.result()} for sender, receiver in ends]
+        for post, result in zip(posts, results):
+            post.stop()
+            result["sdp"] = post.sdp
+        stats = link.close()
+    finally:
+        for pair in ends:
+            for end in pair:
+                end.close()
+        link.process.kill()
+    with open(log, newline="") as file:
+        return Run(rows_of(file), results, stats)
+
+
+def rows_of(file):
+    """The link's log: times in seconds, numbers as numbers."""
+    rows = []
+    for row in csv.DictReader(file):
+        for name in ("time", "queued", "arrives"):
+            row[name] = int(row[name]) / 1e6 if row[name] else None
+        for name in ("flow", "size", "payload_type", "ssrc", "sequence_number"):
+            row[name] = int(row[name]) if row[name] else None
+        rows.append(row)
+    return rows

@@ -1,0 +1,218 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MPL-2.0
+"""One end of a measured call in GStreamer, ours or webrtcbin: `gst_end.py PLAN`, with the system's Python.
+
+PLAN is JSON: {"peer": "ours"|"webrtcbin", "do": "send"|"receive", "role": "offer"|"answer", "dir": FOLDER (signalling),
+"seconds": of pictures, "limit": seconds at most, "encoder": description, "encoded": BOOL (encode all before the call, for
+measurements of CPU), "properties": of our element, "latency": ms, "decode": BOOL, "out": FILE}. The file holds JSON:
+"sent" [[number, time]], "seen" [[number, intact, time]], "cpu" [[time, seconds]], "bitrate" [[time, kbit/s]], "stats". Times are
+those of the wall clock, in seconds, which all ends of one machine share.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import Gst  # noqa: E402
+
+Gst.init(None)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import scene  # noqa: E402
+
+RAW = f"video/x-raw,format=I420,width={scene.WIDTH},height={scene.HEIGHT},framerate={scene.FPS}/1"
+H264 = "video/x-h264,stream-format=byte-stream,alignment=au"
+# Waited for, after the last picture, until the receiver has it.
+TAIL = 2
+
+
+def encoded(encoder, frames):
+    """Access units of `frames` pictures, made as fast as it goes."""
+    pipeline = Gst.parse_launch(f"appsrc name=raw format=time caps={RAW} ! {encoder} ! h264parse config-interval=-1 ! {H264} ! appsink name=out sync=false max-buffers=0")
+    raw, out = pipeline.get_by_name("raw"), pipeline.get_by_name("out")
+    pipeline.set_state(Gst.State.PLAYING)
+    pictures = scene.Scene()
+    units = []
+
+    def feed():
+        for number in range(frames):
+            buffer = Gst.Buffer.new_wrapped(pictures.draw(number))
+            buffer.pts = number * Gst.SECOND // scene.FPS
+            raw.emit("push-buffer", buffer)
+        raw.emit("end-of-stream")
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    while (sample := out.emit("pull-sample")) is not None:
+        buffer = sample.get_buffer()
+        units.append((buffer.extract_dup(0, buffer.get_size()), bool(buffer.get_flags() & Gst.BufferFlags.DELTA_UNIT)))
+    pipeline.set_state(Gst.State.NULL)
+    return units
+
+
+class Source:
+    """Gives pictures, or access units, at their times to the appsrc of a pipeline."""
+
+    def __init__(self, plan):
+        self.frames = int(plan["seconds"] * scene.FPS)
+        self.sent = []
+        self.units = encoded(plan["encoder"], self.frames) if plan.get("encoded") else None
+        caps = f"{H264},width={scene.WIDTH},height={scene.HEIGHT},framerate={scene.FPS}/1,profile=constrained-baseline" if self.units else RAW
+        head = f"appsrc name=in is-live=true do-timestamp=true format=time max-buffers=30 leaky-type=downstream caps={caps}"
+        # The queue: an encoder that is late must not delay the pictures' clock.
+        self.text = f"{head} ! queue" if self.units else f"{head} ! queue ! {plan['encoder']}"
+
+    def run(self, appsrc):
+        pictures = scene.Scene()
+        begin = time.monotonic()
+        for number in range(self.frames):
+            time.sleep(max(0, begin + number / scene.FPS - time.monotonic()))
+            data, delta = self.units[number] if self.units else (pictures.draw(number), False)
+            buffer = Gst.Buffer.new_wrapped(data)
+            if delta:
+                buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
+            self.sent.append((number, time.time()))
+            if appsrc.emit("push-buffer", buffer) != Gst.FlowReturn.OK:
+                return
+        time.sleep(TAIL)
+        appsrc.emit("end-of-stream")
+
+
+class Sink:
+    """Notes each picture that a decoder gives out, when it does."""
+
+    def __init__(self):
+        self.seen = []
+
+    def watch(self, appsink):
+        appsink.connect("new-sample", self._sample)
+
+    def _sample(self, appsink):
+        sample = appsink.emit("pull-sample")
+        at = time.time()
+        buffer, caps = sample.get_buffer(), sample.get_caps().get_structure(0)
+        width, height = caps.get_int("width")[1], caps.get_int("height")[1]
+        data = buffer.extract_dup(0, width * height)
+        number, intact = scene.read(data, width, height, (width + 3) // 4 * 4)
+        self.seen.append((number, intact, at))
+        return Gst.FlowReturn.OK
+
+
+# One thread: frame threads would keep pictures back.
+DECODER = "h264parse ! avdec_h264 max-threads=1 ! video/x-raw,format=I420 ! appsink name=out sync=false emit-signals=true"
+
+
+class Ours:
+    """rswebrtcsink or rswebrtcsrc, as a user would write it."""
+
+    def __init__(self, plan):
+        common = f"signaller=file location={plan['dir']} role={plan['role']} ice-addresses=127.0.0.1 {plan.get('properties', '')}"
+        self.source = self.sink = None
+        if plan["do"] == "send":
+            self.source = Source(plan)
+            self.pipeline = Gst.parse_launch(f"{self.source.text} ! rswebrtcsink name=peer {common}")
+        else:
+            self.sink = Sink()
+            rest = DECODER if plan.get("decode", True) else "fakesink sync=false"
+            self.pipeline = Gst.parse_launch(f"rswebrtcsrc name=peer latency={plan.get('latency', 200)} {common}  peer.video_0 ! {rest}")
+            if plan.get("decode", True):
+                self.sink.watch(self.pipeline.get_by_name("out"))
+        self.element = self.pipeline.get_by_name("peer")
+
+    def start(self):
+        self.pipeline.set_state(Gst.State.PLAYING)
+
+    def send(self):
+        self.source.run(self.pipeline.get_by_name("in"))
+
+    def stats(self):
+        stats = self.element.get_property("stats")
+        return stats.to_string() if stats else None
+
+    def over(self):
+        """Whether the call has ended; RuntimeError if by an error."""
+        return ended(self.pipeline)
+
+
+def ended(pipeline):
+    message = pipeline.get_bus().pop_filtered(Gst.MessageType.ERROR | Gst.MessageType.EOS)
+    if message and message.type == Gst.MessageType.ERROR:
+        raise RuntimeError(" ".join(map(str, message.parse_error())))
+    return message is not None
+
+
+class Observer(threading.Thread):
+    """Notes CPU time, the encoder's bitrate and the statistics while the call runs."""
+
+    def __init__(self, end, encoder):
+        super().__init__(daemon=True)
+        self.end, self.encoder = end, encoder
+        self.cpu, self.bitrate, self.stats = [], [], []
+        self.over = threading.Event()
+
+    def run(self):
+        beats = 0
+        while not self.over.wait(0.1):
+            now = time.time()
+            if self.encoder:
+                self.bitrate.append((now, self.encoder.get_property("bitrate")))
+            if beats % 10 == 0:
+                used = os.times()
+                self.cpu.append((now, used.user + used.system))
+                self.stats.append((now, self.end.stats()))
+            beats += 1
+
+
+def encoder_of(pipeline):
+    """The element whose bitrate is set, if it is x264enc."""
+    found = pipeline.iterate_recurse()
+    while True:
+        state, element = found.next()
+        if state != Gst.IteratorResult.OK:
+            return None
+        factory = element.get_factory()
+        if factory and factory.get_name() == "x264enc":
+            return element
+
+
+def call(plan):
+    if plan["peer"] == "webrtcbin":
+        import webrtcbin_end
+        end = webrtcbin_end.End(plan)
+    else:
+        end = Ours(plan)
+    observer = Observer(end, encoder_of(end.pipeline) if plan["do"] == "send" else None)
+    deadline = time.monotonic() + plan["limit"]
+    end.start()
+    observer.start()
+    if plan["do"] == "send":
+        threading.Thread(target=end.send, daemon=True).start()
+    while not end.over() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    observer.over.set()
+    result = {"sent": end.source.sent if end.source else [], "seen": end.sink.seen if end.sink else [],
+              "cpu": observer.cpu, "bitrate": observer.bitrate, "stats": observer.stats}
+    end.pipeline.set_state(Gst.State.NULL)
+    return result
+
+
+def main():
+    plan = json.loads(sys.argv[1])
+    try:
+        result = call(plan)
+    except Exception as error:  # the file tells it; the bench reads that
+        result = {"error": f"{type(error).__name__}: {error}"}
+    out = pathlib.Path(plan["out"])
+    part = out.with_suffix(".part")
+    part.write_text(json.dumps(result))
+    part.rename(out)
+    return 1 if "error" in result else 0
+
+
+if __name__ == "__main__":
+    # Threads of libraries may outlive the call.
+    os._exit(main())
