@@ -23,16 +23,15 @@ X264 = ("x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 
 class Flow:
     """A sender and a receiver over the link; see gst_end.py for the words of `sender` and `receiver`."""
 
-    def __init__(self, sender, receiver="ours", kbit=2500, encoded=False, decode=True, latency=200, delay=0, properties="", receiver_properties=""):
-        self.sender, self.receiver, self.kbit, self.encoded, self.decode = sender, receiver, kbit, encoded, decode
-        self.latency, self.delay = latency, delay
-        self.properties, self.receiver_properties = properties, receiver_properties
+    def __init__(self, sender, receiver="ours", kbit=2500, most=8000, encoded=False, decode=True, latency=200, properties=""):
+        self.sender, self.receiver, self.kbit, self.most, self.encoded, self.decode = sender, receiver, kbit, most, encoded, decode
+        self.latency, self.properties = latency, properties
 
     def plans(self, folder, seconds):
-        common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "timeout": seconds + SPARE + 20}
-        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": X264.format(kbit=self.kbit), "encoded": self.encoded,
-                "properties": self.properties}
-        receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode, "properties": self.receiver_properties}
+        common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "most": self.most,
+                  "properties": self.properties}
+        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": X264.format(kbit=self.kbit), "encoded": self.encoded}
+        receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode}
         return [{**common, **plan, "dir": str(folder / plan["do"]), "out": str(folder / f"{plan['do']}.json")} for plan in (send, receive)]
 
 

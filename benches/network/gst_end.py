@@ -4,7 +4,7 @@
 
 PLAN is JSON: {"peer": "ours"|"webrtcbin", "do": "send"|"receive", "role": "offer"|"answer", "dir": FOLDER (signalling),
 "seconds": of pictures, "limit": seconds at most, "encoder": description, "encoded": BOOL (encode all before the call, for
-measurements of CPU), "properties": of our element, "latency": ms, "decode": BOOL, "out": FILE}. The file holds JSON:
+measurements of CPU), "properties": "NAME=VALUE ...", of our element; sink: or src: may stand before a name, "latency": ms, "decode": BOOL, "out": FILE}. The file holds JSON:
 "sent" [[number, time]], "seen" [[number, intact, time]], "cpu" [[time, seconds]], "bitrate" [[time, kbit/s]], "stats". Times are
 those of the wall clock, in seconds, which all ends of one machine share.
 """
@@ -110,7 +110,7 @@ class Ours:
     """rswebrtcsink or rswebrtcsrc, as a user would write it."""
 
     def __init__(self, plan):
-        common = f"signaller=file location={plan['dir']} role={plan['role']} ice-addresses=127.0.0.1 {plan.get('properties', '')}"
+        common = f"signaller=file location={plan['dir']} role={plan['role']} ice-addresses=127.0.0.1"
         self.source = self.sink = None
         if plan["do"] == "send":
             self.source = Source(plan)
@@ -122,6 +122,15 @@ class Ours:
             if plan.get("decode", True):
                 self.sink.watch(self.pipeline.get_by_name("out"))
         self.element = self.pipeline.get_by_name("peer")
+        side = "sink" if plan["do"] == "send" else "src"
+        for word in plan.get("properties", "").split():
+            self._set(*word.split("=", 1), side)
+
+    def _set(self, name, value, side):
+        """Sets a property if the element has it: bounds of the bitrate are for the sink only, say."""
+        only, _, name = name.rpartition(":")
+        if only in ("", side) and self.element.find_property(name):
+            Gst.util_set_object_arg(self.element, name, value)
 
     def start(self):
         self.pipeline.set_state(Gst.State.PLAYING)
