@@ -9,8 +9,9 @@ import scene
 HEADERS = 28
 # A window over which a rate is taken, seconds, and the step by which it moves.
 WINDOW, STEP = 1.0, 0.1
-# Frames of the first second are left out: the start of a call is not what is measured here.
-SETTLE = 1.0
+# Frames until this long after the first one that arrived are left out, seconds: the start of a call is not what is measured
+# here. Of who shows nothing at first, the frames count all the same that were sent so long after the first one.
+SETTLE, PATIENCE = 1.0, 3.0
 # A frame is in time within the way, the jitter buffer, and this for encoding, sending and decoding, seconds.
 WORK = 0.075
 
@@ -32,11 +33,9 @@ class Frames:
     def __init__(self, flow, way, latency):
         sent = dict(map(tuple, flow["send"]["sent"]))
         seen = flow["receive"]["seen"]
-        first = min((number for number, intact, _ in seen if intact and number in sent), default=None)
-        self.sent = {}
-        if first is not None:
-            begin = sent[first] + SETTLE
-            self.sent = {number: at for number, at in sent.items() if at >= begin}
+        first = min((sent[number] for number, intact, _ in seen if intact and number in sent), default=float("inf"))
+        begin = min(first + SETTLE, min(sent.values(), default=0) + PATIENCE)
+        self.sent = {number: at for number, at in sent.items() if at >= begin}
         self.shown, self.broken = {}, 0
         for number, intact, at in seen:
             if number not in self.sent:
