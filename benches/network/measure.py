@@ -36,6 +36,13 @@ class Frames:
         first = min((sent[number] for number, intact, _ in seen if intact and number in sent), default=float("inf"))
         begin = min(first + SETTLE, min(sent.values(), default=0) + PATIENCE)
         self.sent = {number: at for number, at in sent.items() if at >= begin}
+        self.count = len(self.sent)
+        # A browser leaves pictures out before it encodes; which ones, only their number tells.
+        counts = [(at, sent) for at, sent, *_ in flow["send"].get("counts", []) if at >= begin]
+        if len(counts) > 1:
+            (begin, before), (end, after) = counts[0], counts[-1]
+            self.sent = {number: at for number, at in self.sent.items() if begin <= at < end}
+            self.count = after - before
         self.shown, self.broken = {}, 0
         for number, intact, at in seen:
             if number not in self.sent:
@@ -54,10 +61,10 @@ class Frames:
             self.gaps.append(max(self.sent.values()) + due - times[-1])
 
     def figures(self):
-        count = len(self.sent) or 1
+        count = max(self.count, len(self.shown), 1)
         delays = list(self.delays.values())
         return {
-            "frames": len(self.sent),
+            "frames": self.count,
             "intact": len(self.shown) / count,
             "in time": sum(delay <= self.limit for delay in delays) / count,
             "broken": self.broken,

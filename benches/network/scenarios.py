@@ -51,7 +51,7 @@ def of_repair(scenario, run, seconds):
     frames = measure.Frames(flow, WAY, LATENCY)
     figures = {**frames.figures(), **measure.repair(run.rows, flow)}
     delays = sorted(1000 * delay for delay in frames.delays.values())
-    return figures, {"delays": [(delay, 100 * (at + 1) / max(1, len(frames.sent))) for at, delay in enumerate(delays)]}
+    return figures, {"delays": [(delay, 100 * (at + 1) / max(1, frames.count, len(delays))) for at, delay in enumerate(delays)]}
 
 
 def of_bottleneck(scenario, run, seconds):

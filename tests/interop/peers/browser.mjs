@@ -11,7 +11,7 @@
 // PLAN: {"role": "offer"|"answer", "dir": FOLDER, "timeout": SECONDS, "streams": [STREAM…], "data": BOOL (a data channel in the
 // offer), "describe": BOOL (only the descriptions, no media)}; a STREAM for each m-line: {"kind": "video"|"audio", "direction":
 // "sendonly"|…|"stopped" (an answerer's), "codecs": ["VP8"…], "encodings": [{"rid": …}…], video: "frames", "fps",
-// "width", "height"; audio: "seconds"}. Who sends says bye at its end; who only receives waits for it.
+// "width", "height", "measured" (measured.js); audio: "seconds"}; "start": kbit/s that a browser begins to send with. Who sends says bye at its end; who only receives waits for it.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { dirname, extname, join } from 'node:path';
@@ -21,7 +21,7 @@ import { launch } from './browser_launch.mjs';
 import { Meeting } from './file_signalling.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const PAGES = ['page.html', 'page.js', 'stamp.js'];
+const PAGES = ['page.html', 'page.js', 'stamp.js', 'measured.js'];
 const name = process.argv[2];
 if (!['chromium', 'firefox'].includes(name)) {
   console.error('usage: browser.mjs chromium|firefox');

@@ -15,8 +15,9 @@ async function until(probe, ms = 20) {
 
 /** Numbered pictures on a canvas; each is captured when it has been drawn. */
 class Pictures {
-  constructor({ width = 320, height = 180, fps = 20, frames = 50, hue = 120 }) {
-    Object.assign(this, { width, height, fps, frames, hue, drawn: 0 });
+  constructor(wanted) {
+    const { width = 320, height = 180, fps = 20, frames = 50, hue = 120 } = wanted;
+    Object.assign(this, { wanted, width, height, fps, frames, hue, drawn: 0 });
     this.canvas = document.createElement('canvas');
     Object.assign(this.canvas, { width, height });
     document.body.append(this.canvas);
@@ -111,12 +112,14 @@ class Peer {
     this.watchers = new Map();
     this.preferred = new Map();
     this.connection.onconnectionstatechange = () => this.states.push(this.connection.connectionState);
-    this.connection.ontrack = ({ transceiver, track }) => this.watchers.set(transceiver, new Watcher(track));
+    const Eye = plan.streams.some((stream) => stream.measured) ? MeasuredWatcher : Watcher;
+    this.connection.ontrack = ({ transceiver, track }) => this.watchers.set(transceiver, new Eye(track));
   }
 
   static async source(stream) {
     if (!/send/.test(stream.direction)) return null;
-    return stream.kind === 'video' ? new Pictures(stream) : Tone.make(stream);
+    if (stream.kind === 'audio') return Tone.make(stream);
+    return stream.measured ? new MeasuredPictures(stream) : new Pictures(stream);
   }
 
   prefer(transceiver, { kind, codecs, direction }) {
@@ -183,7 +186,9 @@ class Peer {
   }
 
   async finish(sdp) {
-    await this.connection.setRemoteDescription({ type: 'answer', sdp });
+    // How a receiver tells Chromium the rate to start with.
+    const begun = this.plan.start ? sdp.replace(/^a=fmtp:.*packetization-mode.*$/gm, `$&;x-google-start-bitrate=${this.plan.start}`) : sdp;
+    await this.connection.setRemoteDescription({ type: 'answer', sdp: begun });
   }
 
   /** Until the connection is up; false when it has failed instead. */
@@ -211,6 +216,7 @@ class Peer {
   /** Sends all that the plan says; resolves when the last of it is out. */
   async send() {
     await this.insist();
+    for (const [transceiver, source] of this.sources) await source.settle?.(transceiver.sender, source.wanted);
     await Promise.all([...this.sources.values()].map((source) => source.run()));
     await this.steady('outbound-rtp', 'packetsSent', 'video', 300);
   }
@@ -241,9 +247,9 @@ class Peer {
     for (const transceiver of this.connection.getTransceivers()) {
       const line = { mid: transceiver.mid, kind: transceiver.receiver.track.kind, direction: transceiver.currentDirection };
       const source = this.sources.get(transceiver);
-      if (source) line.sent = { drawn: source.drawn, ...await Peer.figures(transceiver.sender, 'outbound-rtp') };
+      if (source) line.sent = { drawn: source.drawn, times: source.times, counts: source.counts, ...await Peer.figures(transceiver.sender, 'outbound-rtp') };
       const watcher = this.watchers.get(transceiver);
-      if (watcher) line.received = { ...await Peer.figures(transceiver.receiver, 'inbound-rtp'), numbers: watcher.numbers };
+      if (watcher) line.received = { ...await Peer.figures(transceiver.receiver, 'inbound-rtp'), numbers: watcher.numbers, seen: watcher.seen };
       streams.push(line);
     }
     const pair = await this.pair();
