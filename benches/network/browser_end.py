@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MPL-2.0
 """A page of Chromium or Firefox as an end of a measured call."""
 
+import json
+import pathlib
+
 import foreign
 import scene
 
@@ -23,11 +26,12 @@ class InBrowser:
 
     def __init__(self, plan):
         sends = plan["do"] == "send"
-        stream = {"kind": "video", "direction": "sendonly" if sends else "recvonly", "codecs": plan.get("codecs", ["H264"]), "measured": True,
+        stream = {"kind": "video", "direction": "sendonly" if sends else "recvonly", "codecs": [plan["codec"]], "measured": True,
                   "width": scene.WIDTH, "height": scene.HEIGHT, "fps": scene.FPS, "frames": int(plan["seconds"] * scene.FPS), "most": plan["most"] * 1000}
         if not sends:
             del stream["codecs"]
         page = {"role": plan["role"], "dir": plan["dir"], "timeout": plan["limit"] + 20, "streams": [stream], "start": plan["kbit"]}
+        self.out = plan["out"]
         self.name, self.limit = plan["peer"], plan["limit"] + 25
         self.browser = Separate.of(plan["peer"], plan["do"])
         self.number = self.browser.command(do="call", plan=page)
@@ -38,8 +42,10 @@ class InBrowser:
         self.over = True
         (line,) = foreign.unwrap(self.name, answer, self.browser.process)["streams"]
         sent, received = line.get("sent") or {}, line.get("received") or {}
-        return {"sent": sent.get("times", []), "counts": sent.get("counts", []), "seen": received.get("seen", []), "shown": True, "cpu": [],
-                "stats": {name: value for name, value in {**sent, **received}.items() if not isinstance(value, list)}}
+        result = {"sent": sent.get("times", []), "counts": sent.get("counts", []), "seen": received.get("seen", []), "shown": True, "cpu": [],
+                  "stats": {name: value for name, value in {**sent, **received}.items() if not isinstance(value, list)}}
+        pathlib.Path(self.out).write_text(json.dumps(result))
+        return result
 
     def close(self):
         if not self.over:

@@ -16,21 +16,23 @@ import impaired  # noqa: E402
 IN_PYTHON = ("ours", "webrtcbin")
 # From the start of both programs to the first picture, and for the end.
 SPARE = 30
-X264 = ("x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} vbv-buf-capacity=300 ! "
+H264 = ("x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} vbv-buf-capacity=300 ! "
         "video/x-h264,profile=constrained-baseline")
+VP8 = "vp8enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr error-resilient=default target-bitrate={bits}"
+ENCODERS = {"H264": H264, "VP8": VP8}
 
 
 class Flow:
     """A sender and a receiver over the link; see gst_end.py for the words of `sender` and `receiver`."""
 
-    def __init__(self, sender, receiver="ours", kbit=2500, most=8000, encoded=False, decode=True, latency=200, properties=""):
+    def __init__(self, sender, receiver="ours", kbit=2500, most=8000, encoded=False, decode=True, latency=200, properties="", codec="H264"):
         self.sender, self.receiver, self.kbit, self.most, self.encoded, self.decode = sender, receiver, kbit, most, encoded, decode
-        self.latency, self.properties = latency, properties
+        self.latency, self.properties, self.codec = latency, properties, codec
 
     def plans(self, folder, seconds):
         common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "most": self.most,
-                  "properties": self.properties}
-        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": X264.format(kbit=self.kbit), "encoded": self.encoded}
+                  "properties": self.properties, "codec": self.codec}
+        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": ENCODERS[self.codec].format(kbit=self.kbit, bits=1000 * self.kbit), "encoded": self.encoded}
         receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode}
         return [{**common, **plan, "dir": str(folder / plan["do"]), "out": str(folder / f"{plan['do']}.json")} for plan in (send, receive)]
 
@@ -90,6 +92,7 @@ def run(there, back, flows, seconds, folder, seed=1):
         for post, result in zip(posts, results):
             post.stop()
             result["sdp"] = post.sdp
+            (folder / str(post.flow) / "sdp.json").write_text(json.dumps(post.sdp))
         stats = link.close()
     finally:
         for pair in ends:

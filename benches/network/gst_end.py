@@ -3,7 +3,7 @@
 """One end of a measured call in GStreamer, ours or webrtcbin: `gst_end.py PLAN`, with the system's Python.
 
 PLAN is JSON: {"peer": "ours"|"webrtcbin", "do": "send"|"receive", "role": "offer"|"answer", "dir": FOLDER (signalling),
-"seconds": of pictures, "limit": seconds at most, "encoder": description, "encoded": BOOL (encode all before the call, for
+"seconds": of pictures, "limit": seconds at most, "codec": "H264"|"VP8" (webrtcbin: H264), "encoder": description, "encoded": BOOL (encode all before the call, for
 measurements of CPU), "properties": "NAME=VALUE ...", of our element; sink: or src: may stand before a name, "latency": ms, "decode": BOOL, "out": FILE}. The file holds JSON:
 "sent" [[number, time]], "seen" [[number, intact, time]], "cpu" [[time, seconds]], "bitrate" [[time, kbit/s]], "stats". Times are
 those of the wall clock, in seconds, which all ends of one machine share.
@@ -103,7 +103,13 @@ class Sink:
 
 
 # One thread: frame threads would keep pictures back.
-DECODER = "h264parse ! avdec_h264 max-threads=1 ! video/x-raw,format=I420 ! appsink name=out sync=false emit-signals=true"
+DECODERS = {"H264": "h264parse ! avdec_h264 max-threads=1", "VP8": "vp8dec"}
+SHOWN = "video/x-raw,format=I420 ! appsink name=out sync=false emit-signals=true"
+
+
+def decoder(plan):
+    """What decodes the pictures of a plan and gives them to its `Sink`."""
+    return f"{DECODERS[plan['codec']]} ! {SHOWN}"
 
 
 class Ours:
@@ -117,7 +123,7 @@ class Ours:
             self.pipeline = Gst.parse_launch(f"{self.source.text} ! rswebrtcsink name=peer {common}")
         else:
             self.sink = Sink()
-            rest = DECODER if plan.get("decode", True) else "fakesink sync=false"
+            rest = decoder(plan) if plan.get("decode", True) else "fakesink sync=false"
             self.pipeline = Gst.parse_launch(f"rswebrtcsrc name=peer latency={plan.get('latency', 200)} {common}  peer.video_0 ! {rest}")
             if plan.get("decode", True):
                 self.sink.watch(self.pipeline.get_by_name("out"))

@@ -51,8 +51,9 @@ COLUMNS = {
 
 def name_of(pair):
     def one(word):
+        word, _, codec = word.partition(":")
         sender, _, receiver = word.partition("-")
-        return f"{SPOKEN[sender]} to {SPOKEN[receiver or sender]}"
+        return f"{SPOKEN[sender]} to {SPOKEN[receiver or sender]}" + (codec and f", {codec}")
     return " beside ".join(map(one, pair.split("+")))
 
 

@@ -36,13 +36,15 @@ class Scenario:
     decode: bool = True
 
     def flows(self, pair, properties=""):
-        """The calls that are made at the same time; a pair is SENDER-RECEIVER, one word for both, or two of them by `+`."""
+        """The calls that are made at the same time; a pair is SENDER-RECEIVER, one word for both, or two of them by `+`; `:VP8` behind
+        it is its codec, where it is not H264."""
         made = []
         for one in pair.split("+"):
+            one, _, codec = one.partition(":")
             sender, _, receiver = one.partition("-")
             own = f"start-bitrate={self.start} max-bitrate={self.most} {properties}"
             made.append(calls.Flow(sender, receiver or sender, kbit=self.start // 1000, most=self.most // 1000, encoded=self.encoded,
-                                   decode=self.decode, latency=int(LATENCY * 1000), properties=own))
+                                   decode=self.decode, latency=int(LATENCY * 1000), properties=own, codec=codec or "H264"))
         return made
 
 
@@ -89,7 +91,8 @@ def of_cpu(scenario, run, seconds):
 
 
 THREE = ("ours", "webrtcbin", "chromium")
-CROSS = ("ours-chromium", "chromium-ours", "ours-firefox", "firefox-ours")
+# Firefox has no encoder of H264.
+CROSS = ("ours-chromium", "chromium-ours", "ours-firefox", "ours-firefox:VP8", "firefox-ours:VP8", "chromium-firefox")
 PLAIN = "delay=25ms"
 QUEUE = "queue=200ms delay=25ms"
 

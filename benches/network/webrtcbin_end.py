@@ -39,7 +39,7 @@ class Peer(webrtcbin_peer.Peer):
     def _pad(self, _, pad):
         if pad.direction != Gst.PadDirection.SRC:
             return
-        rest = gst_end.DECODER if self.plan["decode"] else "h264parse ! fakesink sync=false"
+        rest = gst_end.decoder(self.plan) if self.plan["decode"] else "h264parse ! fakesink sync=false"
         made = Gst.parse_bin_from_description(f"queue max-size-buffers=0 max-size-bytes=0 ! rtph264depay request-keyframe=true ! {rest}", True)
         if self.plan["decode"]:
             self.sink.watch(made.get_by_name("out"))

@@ -263,8 +263,8 @@ class Peer {
     const codec = reports.find((one) => rtp.length && one.id === rtp[0].codecId);
     const figures = { codec: codec?.mimeType ?? null, fmtp: codec?.sdpFmtpLine ?? null };
     const members = type === 'outbound-rtp'
-      ? ['packetsSent', 'framesEncoded', 'framesSent']
-      : ['packetsReceived', 'packetsLost', 'framesReceived', 'framesDecoded', 'framesDropped', 'totalAudioEnergy', 'totalSamplesReceived'];
+      ? ['packetsSent', 'framesEncoded', 'framesSent', 'retransmittedPacketsSent']
+      : ['packetsReceived', 'packetsLost', 'framesReceived', 'framesDecoded', 'framesDropped', 'freezeCount', 'nackCount', 'pliCount', 'totalAudioEnergy', 'totalSamplesReceived'];
     for (const member of members) figures[member] = sum(member);
     figures.width = Math.max(0, ...rtp.map((one) => one.frameWidth ?? 0));
     figures.ssrcs = rtp.length;
