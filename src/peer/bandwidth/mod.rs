@@ -5,11 +5,51 @@
 //! Pure: every function takes the time, nothing here sleeps, locks or sends. The media path tells
 //! what left and what the remote reports, and asks what may leave.
 
+mod acknowledged;
+mod groups;
+mod history;
+mod probe;
+mod queue;
+mod rate;
+mod sending;
+#[cfg(test)]
+mod tests;
+mod trend;
+
 use std::time::{Duration, Instant};
 
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 
+use self::acknowledged::Acknowledged;
+use self::groups::{Grouped, Groups};
+use self::history::History;
+use self::probe::{Probes, Situation};
+use self::queue::QueueDelay;
+use self::rate::{Change, RateControl};
+use self::sending::Sending;
+use self::trend::{Trend, Usage};
 use super::BitrateLimits;
+
+/// A queue of this is standing, ...
+const STANDING: Duration = Duration::from_millis(50);
+/// ... when no feedback of such a time told of less.
+const STANDING_FOR: Duration = Duration::from_millis(200);
+/// For a path that showed its limit it is less, but must last.
+const CONGESTED: Duration = Duration::from_millis(25);
+const CONGESTED_FOR: Duration = Duration::from_millis(500);
+/// How long the limit is believed after it was seen.
+const CONGESTED_HOLD: Duration = Duration::from_secs(10);
+/// Before one was measured.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// A queue of so little is none.
+const CALM_QUEUE: Duration = Duration::from_millis(20);
+/// After a decrease the path is given so long before it is probed.
+const CALM: Duration = Duration::from_millis(800);
+/// Nothing was heard for so long, though something was sent: less is sent, and again ...
+const SILENCE: Duration = Duration::from_secs(3);
+/// ... after each of these.
+const SILENCE_INTERVAL: Duration = Duration::from_secs(1);
+const SILENCE_FACTOR: f64 = 0.8;
 
 /// One packet that left.
 #[derive(Debug, Clone, Copy)]
@@ -37,56 +77,256 @@ pub(super) struct Probe {
 /// See the module.
 pub(super) struct Bandwidth {
     limits: BitrateLimits,
+    history: History,
+    groups: Groups,
+    trend: Trend,
+    queue: QueueDelay,
+    acknowledged: Acknowledged,
+    rate: RateControl,
+    sending: Sending,
+    probes: Probes,
+    round_trip: Option<Duration>,
+    connected: bool,
+    /// Transport-wide feedback came last.
+    heard: Option<Instant>,
+    /// Something was sent that it should tell of.
+    unheard: Option<Instant>,
+    silenced: Option<Instant>,
+    /// A standing queue was last seen.
+    limit_seen: Option<Instant>,
+    demand: Option<f64>,
 }
 
 impl Bandwidth {
     pub(super) fn new(limits: BitrateLimits) -> Self {
-        Self { limits }
+        let limits = ordered(limits);
+        Self {
+            limits,
+            history: History::default(),
+            groups: Groups::default(),
+            trend: Trend::default(),
+            queue: QueueDelay::default(),
+            acknowledged: Acknowledged::default(),
+            rate: RateControl::new(limits.start as f64),
+            sending: Sending::default(),
+            probes: Probes::default(),
+            round_trip: None,
+            connected: false,
+            heard: None,
+            unheard: None,
+            silenced: None,
+            limit_seen: None,
+            demand: None,
+        }
     }
 
     /// New bounds; a changed `start` begins anew.
-    pub(super) fn set_limits(&mut self, limits: BitrateLimits, _now: Instant) {
-        self.limits = limits;
+    pub(super) fn set_limits(&mut self, limits: BitrateLimits, now: Instant) {
+        let limits = ordered(limits);
+        let before = std::mem::replace(&mut self.limits, limits);
+        if limits.start != before.start {
+            self.rate = RateControl::new(limits.start as f64);
+            self.limit_seen = None;
+            if self.connected {
+                self.probes
+                    .start(limits.start as f64, limits.max as f64, now);
+            }
+        } else if limits.max > before.max && self.target() >= before.max / 20 * 19 {
+            self.probes
+                .raised(self.rate.current(), limits.max as f64, now);
+        }
+        self.clamp();
     }
 
     /// The connection is up (again): probing begins.
-    pub(super) fn connected(&mut self, _now: Instant) {}
+    pub(super) fn connected(&mut self, now: Instant) {
+        if self.connected {
+            // Another path, perhaps.
+            self.groups = Groups::default();
+            self.trend = Trend::default();
+            self.queue.reset();
+            self.acknowledged.reset();
+            self.limit_seen = None;
+        }
+        self.connected = true;
+        self.probes
+            .start(self.rate.current(), self.limits.max as f64, now);
+    }
 
     /// A packet left, in this order.
-    pub(super) fn sent(&mut self, _packet: Departure, _now: Instant) {}
+    pub(super) fn sent(&mut self, packet: Departure, now: Instant) {
+        self.sending.sent(packet.size, self.target() as f64, now);
+        if let Some(number) = packet.number {
+            self.history.sent(number, packet.size, packet.probe, now);
+            self.unheard.get_or_insert(now);
+        }
+    }
 
     /// Transport-wide feedback came.
-    pub(super) fn feedback(&mut self, _feedback: &TransportLayerCc, _now: Instant) {}
+    pub(super) fn feedback(&mut self, feedback: &TransportLayerCc, now: Instant) {
+        let Some(news) = self.history.feedback(feedback, now) else {
+            return;
+        };
+        self.heard = Some(now);
+        self.unheard = None;
+        self.silenced = None;
+        if news.gap {
+            self.acknowledged.reset();
+        }
+        let mut probed = None;
+        for packet in &news.arrived {
+            self.acknowledged.add(packet);
+            match self.groups.add(packet.sent, packet.arrival, now) {
+                Grouped::Pending => {}
+                Grouped::Step(step) => self.trend.add(step, now),
+                Grouped::Reset => {
+                    self.trend = Trend::default();
+                    self.queue.reset();
+                    self.acknowledged.reset();
+                }
+            }
+            probed = self.probes.arrived(packet).or(probed);
+        }
+        self.queue.add(&news.arrived, now);
+        self.round_trip = news.round_trip.or(self.round_trip);
+        self.control(probed, now);
+        self.consider_probe(now);
+    }
+
+    /// Sets the rate by what is known now.
+    fn control(&mut self, probed: Option<f64>, now: Instant) {
+        let standing = self.queue.above(CONGESTED, now);
+        if standing.is_some_and(|standing| standing >= CONGESTED_FOR) {
+            self.limit_seen = Some(now);
+        }
+        let queue = self.queue.delay();
+        let full = queue.is_some_and(|queue| queue >= STANDING)
+            && standing.is_some_and(|standing| standing >= STANDING_FOR);
+        let usage = if full && !self.rate.draining() {
+            Usage::Over
+        } else {
+            self.trend.usage()
+        };
+        let acknowledged = self.acknowledged.bitrate();
+        let before = self.rate.current();
+        let change = self.rate.update(
+            &rate::Input {
+                usage,
+                acknowledged,
+                recent: self.acknowledged.recent(),
+                queue,
+                round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
+                application_limited: self.sending.limited(),
+            },
+            now,
+        );
+        match change {
+            Change::Decreased => self.probes.dropped(before, now),
+            Change::Stuck => self.queue.rebase(),
+            Change::None | Change::Increased => {}
+        }
+        if usage != Usage::Over {
+            let max = self.limits.max as f64;
+            if let Some(result) = probed {
+                self.rate.probed(result.min(max), now);
+                self.probes.found(result, max, now);
+            }
+            // What comes through at once is no less than what the path carries.
+            if let Some(acknowledged) = acknowledged
+                && usage == Usage::Normal
+                && queue.is_some_and(|queue| queue < CALM_QUEUE)
+                && !self.rate.draining()
+            {
+                self.rate.probed(acknowledged, now);
+            }
+        }
+        self.clamp();
+    }
+
+    fn consider_probe(&mut self, now: Instant) {
+        if !self.connected {
+            return;
+        }
+        let decreased = self.rate.decreased();
+        let calm = self.trend.usage() == Usage::Normal
+            && !self.rate.draining()
+            && self.queue.delay().is_some_and(|queue| queue < CALM_QUEUE)
+            && decreased.is_none_or(|at| now.saturating_duration_since(at) > CALM);
+        self.probes.consider(
+            &Situation {
+                estimate: self.target() as f64,
+                max: self.limits.max as f64,
+                wanted: self.demand.unwrap_or(self.limits.max as f64),
+                application_limited: self.sending.limited(),
+                calm,
+            },
+            now,
+        );
+    }
+
+    /// Never beyond the bounds, whatever was measured.
+    fn clamp(&mut self) {
+        self.rate
+            .clamp(self.limits.min as f64, self.limits.max as f64);
+    }
 
     /// A receiver report came: `fraction` (0 to 1) of `packets` was lost.
     pub(super) fn loss(&mut self, _fraction: f64, _packets: u64, _now: Instant) {}
 
     /// A round trip was measured.
-    pub(super) fn round_trip(&mut self, _round_trip: Duration, _now: Instant) {}
+    pub(super) fn round_trip(&mut self, round_trip: Duration, _now: Instant) {
+        if self.heard.is_none() {
+            self.round_trip = Some(round_trip);
+        }
+    }
 
     /// The remote estimates so many bit/s (REMB).
     pub(super) fn remote_estimate(&mut self, _bitrate: u64, _now: Instant) {}
 
     /// What the encoders make, as far as they were told, bit/s, and what waits to leave, bytes:
     /// an estimate that nobody makes use of does not grow without a probe.
-    pub(super) fn demand(&mut self, _bitrate: u64, _queued: usize, _now: Instant) {}
+    pub(super) fn demand(&mut self, bitrate: u64, _queued: usize, _now: Instant) {
+        self.demand = Some(bitrate as f64);
+    }
 
     /// To be called at [`Self::poll_timeout`].
-    pub(super) fn handle_timeout(&mut self, _now: Instant) {}
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.silence_over().is_some_and(|at| at <= now) {
+            // Packets or feedback no longer come through.
+            self.silenced = Some(now);
+            let before = self.rate.current();
+            self.rate.lower(SILENCE_FACTOR * before, now);
+            self.probes.dropped(before, now);
+            self.clamp();
+        }
+    }
+
+    /// When too long nothing was heard of what is sent.
+    fn silence_over(&self) -> Option<Instant> {
+        // A remote that never gave feedback gives none.
+        self.heard?;
+        Some(match self.silenced {
+            Some(silenced) => silenced + SILENCE_INTERVAL,
+            None => self.unheard? + SILENCE,
+        })
+    }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        None
+        self.silence_over()
     }
 
     /// All that may leave, bit/s.
     pub(super) fn target(&self) -> u64 {
-        self.limits.start
+        (self.rate.current() as u64).clamp(self.limits.min, self.limits.max)
     }
 
     /// The path showed its limit (delay grew, or much is lost): what is over the target only fills
     /// queues on the way. Otherwise the target is only what is known to fit.
+    ///
+    /// By a queue that stood for half a second, and for 10 s after: neither a key frame's burst
+    /// nor a thread that runs late for some tens of milliseconds is a limit of the path.
     pub(super) fn congested(&self) -> bool {
-        false
+        self.limit_seen.is_some()
     }
 
     /// Part of the packets that is lost, smoothed.
@@ -96,11 +336,23 @@ impl Bandwidth {
 
     /// As last measured, by transport-wide feedback or by [`Self::round_trip`].
     pub(super) fn last_round_trip(&self) -> Option<Duration> {
-        None
+        self.round_trip
     }
 
     /// A probe that should leave now.
     pub(super) fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
-        None
+        self.probes.poll()
+    }
+}
+
+/// A floor above the ceiling, or a start beyond either, gives way.
+fn ordered(limits: BitrateLimits) -> BitrateLimits {
+    let max = limits.max.max(1);
+    let min = limits.min.clamp(1, max);
+    BitrateLimits {
+        min,
+        max,
+        start: limits.start.clamp(min, max),
+        ..limits
     }
 }

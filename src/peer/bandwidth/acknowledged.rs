@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MPL-2.0
+//! How much arrives: the rate at the remote, by what feedback acknowledges.
+//!
+//! Over a window of packets rather than of time, with the longest pause replaced by the second
+//! longest: a feedback that was late or a still picture does not look like a narrow path.
+//! (`rtc::interceptor::RateCalculator` counts by when the feedback came.)
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::groups::micros;
+use super::history::Arrived;
+
+/// The window is at least so long, µs, and of so many packets, ...
+const WINDOW: i64 = 500_000;
+const WINDOW_PACKETS: usize = 20;
+/// ... and at most so.
+const MAX_WINDOW: i64 = 5_000_000;
+const MAX_PACKETS: usize = 1000;
+/// Fewer tell nothing.
+const MIN_PACKETS: usize = 10;
+/// What counts as now while a queue stands, µs.
+const RECENT: i64 = 150_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    sent: Instant,
+    arrival: i64,
+    size: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged {
+    /// In the order of arrival.
+    packets: VecDeque<Packet>,
+}
+
+impl Acknowledged {
+    /// What is known says nothing of what comes.
+    pub(super) fn reset(&mut self) {
+        self.packets.clear();
+    }
+
+    pub(super) fn add(&mut self, packet: &Arrived) {
+        let new = Packet {
+            sent: packet.sent,
+            arrival: packet.arrival,
+            size: packet.size,
+        };
+        // Feedback may be overtaken by a later one.
+        let place = self
+            .packets
+            .iter()
+            .rposition(|packet| packet.arrival <= new.arrival)
+            .map_or(0, |index| index + 1);
+        if place == self.packets.len() {
+            self.packets.push_back(new);
+        } else {
+            self.packets.insert(place, new);
+        }
+        while let (Some(first), Some(last)) = (self.packets.front(), self.packets.back()) {
+            let span = last.arrival.saturating_sub(first.arrival);
+            let long = span > MAX_WINDOW || self.packets.len() > WINDOW_PACKETS && span > WINDOW;
+            if !long && self.packets.len() <= MAX_PACKETS {
+                break;
+            }
+            self.packets.pop_front();
+        }
+    }
+
+    /// bit/s
+    pub(super) fn bitrate(&self) -> Option<f64> {
+        (self.packets.len() >= MIN_PACKETS).then(|| rate(self.packets.iter().rev()))?
+    }
+
+    /// Of the last moment, bit/s: what the path carries now, if a queue stands before it.
+    pub(super) fn recent(&self) -> Option<f64> {
+        let last = self.packets.back()?.arrival;
+        let count = self
+            .packets
+            .iter()
+            .rev()
+            .take_while(|packet| last.saturating_sub(packet.arrival) <= RECENT)
+            .count()
+            .max(MIN_PACKETS);
+        (self.packets.len() >= count).then(|| rate(self.packets.iter().rev().take(count)))?
+    }
+}
+
+/// Of packets from the last to the first.
+fn rate<'a>(packets: impl Iterator<Item = &'a Packet>) -> Option<f64> {
+    let (mut total, mut first_size) = (0usize, 0usize);
+    let (mut longest, mut second) = (0i64, 0i64);
+    let mut arrivals: Option<(i64, i64)> = None;
+    let mut departures: Option<(Instant, Instant, usize)> = None;
+    for packet in packets {
+        total += packet.size;
+        first_size = packet.size;
+        let (earliest, latest) = arrivals.unwrap_or((packet.arrival, packet.arrival));
+        let pause = earliest.saturating_sub(packet.arrival);
+        if pause > longest {
+            (longest, second) = (pause, longest);
+        } else {
+            second = second.max(pause);
+        }
+        arrivals = Some((packet.arrival, latest));
+        let (oldest, newest, last_size) =
+            departures.unwrap_or((packet.sent, packet.sent, packet.size));
+        departures = Some(if packet.sent > newest {
+            (oldest, packet.sent, packet.size)
+        } else {
+            (oldest.min(packet.sent), newest, last_size)
+        });
+    }
+    let (earliest, latest) = arrivals?;
+    let (oldest, newest, last_size) = departures?;
+    let received = (latest - earliest - longest + second).max(1_000);
+    let receive_rate = (total - first_size) as f64 * 8e6 / received as f64;
+    let sent = micros(newest.saturating_duration_since(oldest));
+    if sent == 0 {
+        return Some(receive_rate);
+    }
+    let send_rate = (total - last_size) as f64 * 8e6 / sent.max(1_000) as f64;
+    // A burst that comes after a pause on the way is not what the path carries.
+    Some(receive_rate.min(send_rate.max(receive_rate / 2.0)))
+}
