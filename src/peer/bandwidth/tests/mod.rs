@@ -1,1 +1,4 @@
 // SPDX-License-Identifier: MPL-2.0
+
+mod links;
+mod simulation;
