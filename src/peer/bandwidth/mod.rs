@@ -8,6 +8,7 @@
 mod acknowledged;
 mod groups;
 mod history;
+mod loss;
 mod probe;
 mod queue;
 mod rate;
@@ -23,6 +24,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use self::acknowledged::Acknowledged;
 use self::groups::{Grouped, Groups};
 use self::history::History;
+use self::loss::{Known, LossBased};
 use self::probe::{Probes, Situation};
 use self::queue::QueueDelay;
 use self::rate::{Change, RateControl};
@@ -83,6 +85,7 @@ pub(super) struct Bandwidth {
     queue: QueueDelay,
     acknowledged: Acknowledged,
     rate: RateControl,
+    loss: LossBased,
     sending: Sending,
     probes: Probes,
     round_trip: Option<Duration>,
@@ -108,6 +111,7 @@ impl Bandwidth {
             queue: QueueDelay::default(),
             acknowledged: Acknowledged::default(),
             rate: RateControl::new(limits.start as f64),
+            loss: LossBased::default(),
             sending: Sending::default(),
             probes: Probes::default(),
             round_trip: None,
@@ -126,6 +130,7 @@ impl Bandwidth {
         let before = std::mem::replace(&mut self.limits, limits);
         if limits.start != before.start {
             self.rate = RateControl::new(limits.start as f64);
+            self.loss.reset();
             self.limit_seen = None;
             if self.connected {
                 self.probes
@@ -146,6 +151,7 @@ impl Bandwidth {
             self.trend = Trend::default();
             self.queue.reset();
             self.acknowledged.reset();
+            self.loss.reset();
             self.limit_seen = None;
         }
         self.connected = true;
@@ -188,6 +194,7 @@ impl Bandwidth {
             probed = self.probes.arrived(packet).or(probed);
         }
         self.queue.add(&news.arrived, now);
+        self.loss.add(news);
         self.round_trip = news.round_trip.or(self.round_trip);
         self.control(probed, now);
         self.consider_probe(now);
@@ -207,13 +214,16 @@ impl Bandwidth {
         } else {
             self.trend.usage()
         };
-        let acknowledged = self.acknowledged.bitrate();
+        // Of what is sent as much is lost as always: more may be sent than arrives.
+        let arriving = 1.0 - self.loss.inherent();
+        let acknowledged = self.acknowledged.bitrate().map(|rate| rate / arriving);
+        let recent = self.acknowledged.recent().map(|rate| rate / arriving);
         let before = self.rate.current();
         let change = self.rate.update(
             &rate::Input {
                 usage,
                 acknowledged,
-                recent: self.acknowledged.recent(),
+                recent,
                 queue,
                 round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
                 application_limited: self.sending.limited(),
@@ -229,6 +239,7 @@ impl Bandwidth {
             let max = self.limits.max as f64;
             if let Some(result) = probed {
                 self.rate.probed(result.min(max), now);
+                self.loss.probed(result.min(max));
                 self.probes.found(result, max, now);
             }
             // What comes through at once is no less than what the path carries.
@@ -241,6 +252,15 @@ impl Bandwidth {
             }
         }
         self.clamp();
+        self.loss.update(
+            &Known {
+                delay_based: self.rate.current(),
+                acknowledged: self.acknowledged.bitrate(),
+                application_limited: self.sending.limited(),
+                round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
+            },
+            now,
+        );
     }
 
     fn consider_probe(&mut self, now: Instant) {
@@ -317,7 +337,9 @@ impl Bandwidth {
 
     /// All that may leave, bit/s.
     pub(super) fn target(&self) -> u64 {
-        (self.rate.current() as u64).clamp(self.limits.min, self.limits.max)
+        let delay_based = self.rate.current();
+        let loss_based = self.loss.bandwidth().unwrap_or(delay_based);
+        (delay_based.min(loss_based) as u64).clamp(self.limits.min, self.limits.max)
     }
 
     /// The path showed its limit (delay grew, or much is lost): what is over the target only fills
@@ -331,7 +353,7 @@ impl Bandwidth {
 
     /// Part of the packets that is lost, smoothed.
     pub(super) fn loss_fraction(&self) -> f64 {
-        0.0
+        self.loss.fraction()
     }
 
     /// As last measured, by transport-wide feedback or by [`Self::round_trip`].

@@ -377,6 +377,13 @@ impl Simulation {
         bytes as f64 * 8.0 / (samples.len() as f64 * SAMPLE.as_secs_f64())
     }
 
+    /// Mean of what leaves, bit/s.
+    pub(super) fn sent(&self, index: usize, from: f64, to: f64) -> f64 {
+        let samples = self.samples(index, from, to);
+        let bytes: usize = samples.iter().map(|sample| sample.sent).sum();
+        bytes as f64 * 8.0 / (samples.len() as f64 * SAMPLE.as_secs_f64())
+    }
+
     pub(super) fn target(&self, index: usize, from: f64, to: f64) -> f64 {
         let samples = self.samples(index, from, to);
         let sum: f64 = samples.iter().map(|sample| sample.target as f64).sum();
