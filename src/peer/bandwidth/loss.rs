@@ -6,7 +6,7 @@
 //! At a steady rate both explain the same loss, so the published one bounds the inherent loss at
 //! about 5 %, and gives most of the rate away on a path that loses 10 % whatever is sent. Here the
 //! bound is learnt: what is lost at lower rates too, the rate is not to blame for
-//! ([`LossByRate`]).
+//! (`by_rate`).
 
 mod by_rate;
 
@@ -192,6 +192,9 @@ impl LossBased {
         };
         let mut best = self.most_likely(&current, known);
         let loses_more = average > best.inherent + CHANCE;
+        if average <= self.by_rate.learnt() + CHANCE {
+            self.hold = HOLD;
+        }
         if best.bandwidth > current.bandwidth && loses_more {
             best.bandwidth = current.bandwidth;
         }

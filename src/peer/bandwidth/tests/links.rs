@@ -64,7 +64,7 @@ fn holds_through_random_loss() {
 #[test]
 fn yields_to_a_link_that_drops_what_is_too_much() {
     for seed in SEEDS {
-        let run = alone("rate=2M queue=12ms delay=25ms jitter=3ms", seed, 40.0);
+        let run = alone("rate=2M queue=30ms delay=25ms jitter=3ms", seed, 40.0);
         let sent: f64 = run.target(0, 5.0, 40.0);
         let lost = 1.0 - run.delivered(0, 5.0, 40.0) / run.sent(0, 5.0, 40.0);
         println!("target {sent} delivered {} lost {lost}", run.delivered(0, 5.0, 40.0));
