@@ -21,6 +21,8 @@ const DRAIN: f64 = 0.6;
 const DRAINED: Duration = Duration::from_millis(25);
 /// ... or never goes: it is not ours.
 const MAX_DRAIN: Duration = Duration::from_secs(2);
+/// So much longer than at the last decrease, it still grows.
+const GROWN: Duration = Duration::from_millis(10);
 /// What is sent after it is gone, of what arrived while it stood.
 const RESUME: f64 = 0.93;
 /// Growth in a second, far from the known capacity.
@@ -86,6 +88,8 @@ impl Capacity {
 #[derive(Debug, Clone, Copy)]
 struct Draining {
     since: Instant,
+    /// As long as at the last decrease.
+    queue: Duration,
     /// What the path carries meanwhile, bit/s.
     capacity: f64,
 }
@@ -167,20 +171,8 @@ impl RateControl {
         if input.usage == Usage::Over {
             return self.overuse(input, now);
         }
-        if let Some(draining) = self.draining {
-            let queue = input.queue.unwrap_or_default();
-            if queue < DRAINED {
-                self.draining = None;
-                self.changed = Some(now);
-                self.current = self.current.max(RESUME * draining.capacity);
-                return Change::Increased;
-            }
-            if now.saturating_duration_since(draining.since) > MAX_DRAIN {
-                self.draining = None;
-                self.changed = Some(now);
-                return Change::Stuck;
-            }
-            return Change::None;
+        if self.draining.is_some() {
+            return self.drain(input, now);
         }
         if input.usage == Usage::Under {
             self.held = true;
@@ -195,6 +187,23 @@ impl RateControl {
         self.increase(input, now)
     }
 
+    /// Waits for the queue to go.
+    fn drain(&mut self, input: &Input, now: Instant) -> Change {
+        let Some(draining) = self.draining else {
+            return Change::None;
+        };
+        let gone = input.queue.unwrap_or_default() < DRAINED;
+        let stuck = now.saturating_duration_since(draining.since) > MAX_DRAIN;
+        if !gone && !stuck {
+            return Change::None;
+        }
+        let part = if gone { RESUME } else { DECREASE };
+        self.draining = None;
+        self.changed = Some(now);
+        self.current = self.current.max(part * draining.capacity);
+        if gone { Change::Increased } else { Change::Stuck }
+    }
+
     fn overuse(&mut self, input: &Input, now: Instant) -> Change {
         self.held = true;
         let Some(acknowledged) = input.acknowledged else {
@@ -207,6 +216,13 @@ impl RateControl {
             return self.decrease(self.current / 2.0, now);
         };
         let queue = input.queue.unwrap_or_default();
+        if self
+            .draining
+            .is_some_and(|draining| queue <= draining.queue + GROWN)
+        {
+            // The trend is smoothed and late: the queue no longer grows.
+            return self.drain(input, now);
+        }
         // While a queue stands, what comes out of it is the capacity; the window knows older times.
         let capacity = match input.recent {
             Some(recent) if queue > 2 * DRAINED => recent.min(acknowledged),
@@ -233,6 +249,7 @@ impl RateControl {
         }
         self.draining = Some(Draining {
             since: self.draining.map_or(now, |draining| draining.since),
+            queue,
             capacity,
         });
         self.decrease(target, now)

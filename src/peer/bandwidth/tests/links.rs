@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::simulation::{Flow, Simulation, limits};
+use super::simulation::{Feedback, Flow, Simulation, limits};
 
 const BACK: Duration = Duration::from_millis(25);
 const SEEDS: std::ops::Range<u64> = 1..6;
@@ -70,5 +70,161 @@ fn yields_to_a_link_that_drops_what_is_too_much() {
         println!("target {sent} delivered {} lost {lost}", run.delivered(0, 5.0, 40.0));
         run.check(run.delivered(0, 5.0, 40.0) > 0.7 * 2e6, "full");
         run.check(lost < 0.08, "little is lost");
+    }
+}
+
+#[test]
+fn two_flows_share() {
+    for seed in SEEDS {
+        let flows = (0..2).map(|_| Flow::new(limits(30_000, 500_000, 8_000_000)));
+        let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, seed, flows.collect());
+        run.run(seconds(60.0));
+        let (one, other) = (run.delivered(0, 20.0, 60.0), run.delivered(1, 20.0, 60.0));
+        println!("both {one} {other} {:?}", run.queue(5.0, 60.0, 0.95));
+        run.check(one.max(other) < 0.6 * (one + other), "shares");
+        run.check(one + other > 0.85 * 3e6, "full");
+    }
+}
+
+#[test]
+fn one_that_comes_late_gets_its_share() {
+    for seed in SEEDS {
+        let limits = limits(30_000, 500_000, 8_000_000);
+        let flows = vec![Flow::new(limits), Flow::new(limits).starting(seconds(20.0))];
+        let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, seed, flows);
+        run.run(seconds(80.0));
+        let (one, other) = (run.delivered(0, 40.0, 80.0), run.delivered(1, 40.0, 80.0));
+        println!("late {one} {other} {:?}", run.queue(20.0, 80.0, 0.95));
+        run.check(other > 0.35 * (one + other), "shares");
+        run.check(one > 0.35 * (one + other), "shares");
+        run.check(one + other > 0.8 * 3e6, "full");
+    }
+}
+
+#[test]
+fn gives_way_to_a_constant_flow() {
+    for seed in SEEDS {
+        let flow = Flow::new(limits(30_000, 500_000, 8_000_000));
+        let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+        run.other = Box::new(|now| if now.as_secs() < 15 { 0.0 } else { 1.5e6 });
+        run.run(seconds(50.0));
+        println!("constant {} {:?}", run.delivered(0, 20.0, 50.0), run.queue(17.0, 50.0, 0.95));
+        run.check(run.delivered(0, 20.0, 50.0) > 0.8 * 1.5e6, "full");
+        run.check(run.queue(17.0, 50.0, 0.95) < Duration::from_millis(100), "queue");
+    }
+}
+
+#[test]
+fn never_leaves_its_bounds() {
+    for seed in SEEDS {
+        let flow = Flow::new(limits(400_000, 600_000, 900_000));
+        let link = "rate=200k queue=200ms delay=25ms; 15s: rate=20M";
+        let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+        run.run(seconds(30.0));
+        for sample in run.samples(0, 0.0, 30.0) {
+            run.check((400_000..=900_000).contains(&sample.target), "bounds");
+        }
+        run.check(run.target(0, 10.0, 15.0) < 410_000.0, "low");
+        run.check(run.target(0, 25.0, 30.0) > 890_000.0, "high");
+    }
+}
+
+#[test]
+fn goes_on_after_silence_of_the_remote() {
+    for seed in SEEDS {
+        let feedback = Feedback {
+            silent: Some((seconds(15.0), seconds(17.0))),
+            loss: 0.05,
+            ..Feedback::default()
+        };
+        let flow = Flow::new(limits(30_000, 500_000, 8_000_000)).with_feedback(feedback);
+        let link = "rate=2M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+        run.run(seconds(30.0));
+        println!("silence {} {}", run.target(0, 15.0, 19.0), run.target(0, 19.0, 30.0));
+        run.check(run.target(0, 15.0, 19.0) > 0.75 * 2e6, "holds");
+        run.check(run.target(0, 19.0, 30.0) > 0.85 * 2e6, "goes on");
+    }
+}
+
+#[test]
+fn sends_less_when_nothing_is_heard_for_long() {
+    let feedback = Feedback {
+        silent: Some((seconds(10.0), seconds(20.0))),
+        ..Feedback::default()
+    };
+    let flow = Flow::new(limits(30_000, 500_000, 8_000_000)).with_feedback(feedback);
+    let mut run = Simulation::new("rate=2M queue=200ms delay=25ms", BACK, 1, vec![flow]);
+    run.run(seconds(30.0));
+    run.check(run.target(0, 19.5, 20.0) < 0.6e6, "less");
+    run.check(run.target(0, 28.0, 30.0) > 0.85 * 2e6, "comes back");
+}
+
+#[test]
+fn a_clock_that_is_set_changes_little() {
+    for jump in [-10_000_000, 400_000, 3_600_000_000] {
+        let feedback = Feedback {
+            clock_jump: Some((seconds(15.0), jump)),
+            ..Feedback::default()
+        };
+        let flow = Flow::new(limits(30_000, 500_000, 8_000_000)).with_feedback(feedback);
+        let link = "rate=2M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, 3, vec![flow]);
+        run.run(seconds(30.0));
+        println!("jump {jump} {} {}", run.delivered(0, 15.0, 20.0), run.delivered(0, 20.0, 30.0));
+        run.check(run.delivered(0, 15.0, 20.0) > 0.6 * 2e6, "goes on");
+        run.check(run.delivered(0, 20.0, 30.0) > 0.85 * 2e6, "full");
+    }
+}
+
+/// A path that becomes longer is not congested for long.
+#[test]
+fn a_longer_path_is_used_as_well() {
+    for seed in SEEDS {
+        let run = alone(
+            "rate=2M queue=200ms delay=25ms jitter=3ms; 15s: delay=125ms",
+            seed,
+            40.0,
+        );
+        println!("longer {} {}", run.delivered(0, 15.0, 25.0), run.delivered(0, 25.0, 40.0));
+        run.check(run.delivered(0, 25.0, 40.0) > 0.85 * 2e6, "full");
+    }
+}
+
+/// What does not follow the target shows the path's limit, or that there is none.
+#[test]
+fn tells_whether_a_fixed_rate_fits() {
+    for seed in SEEDS {
+        let run = |link: &str| {
+            let flow = Flow::new(limits(30_000, 500_000, 8_000_000)).fixed(2.5e6);
+            let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+            run.run(seconds(20.0));
+            run
+        };
+        let narrow = run("rate=2M queue=200ms delay=25ms jitter=3ms");
+        let seen = |sample: &super::simulation::Sample| sample.congested;
+        narrow.check(narrow.samples(0, 2.0, 20.0).iter().all(seen), "congested");
+        let wide = run("rate=5M queue=200ms delay=25ms jitter=3ms");
+        wide.check(!wide.samples(0, 0.0, 20.0).iter().any(seen), "not congested");
+        wide.check(wide.target(0, 2.0, 20.0) > 2.4e6, "fits");
+        // A machine that is busy: every third second all stands still for a while.
+        let busy = run("delay=1ms jitter=40ms; 5s: delay=60ms; 5.06s: delay=1ms");
+        busy.check(!busy.samples(0, 0.0, 20.0).iter().any(seen), "busy, not congested");
+        println!("busy {}", busy.target(0, 2.0, 20.0));
+    }
+}
+
+#[test]
+fn an_encoder_that_makes_little_is_no_reason_to_grow() {
+    for seed in SEEDS {
+        let flow = Flow::new(limits(30_000, 500_000, 8_000_000)).at_most(400_000.0);
+        let link = "rate=50M queue=200ms delay=25ms jitter=3ms";
+        let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+        run.run(seconds(40.0));
+        println!("little {} probes {}", run.target(0, 20.0, 40.0), run.sent(0, 20.0, 40.0));
+        run.check(run.sent(0, 20.0, 40.0) < 440_000.0, "hardly any padding");
     }
 }
