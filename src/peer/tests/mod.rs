@@ -3,8 +3,10 @@
 
 mod calls;
 mod endings;
+mod harness;
 mod negotiation;
 mod network;
+mod repair;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
