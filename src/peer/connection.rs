@@ -21,8 +21,8 @@ use super::runtime::PeerRuntime;
 use super::shared::{EVENT_CAPACITY, Shared, lock, random, random_ssrcs};
 use super::watch::Role;
 use super::{
-    Direction, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamConfig, StreamStats,
-    TransportInfo, engine, stats, watch as watching,
+    BitrateLimits, Direction, PathStats, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory,
+    StreamConfig, StreamStats, TransportInfo, engine, stats, watch as watching,
 };
 use crate::media::codec::Codec;
 use crate::media::queue::InboundQueue;
@@ -99,12 +99,10 @@ impl WebRtcPeer {
             return Err(PeerError::Socket("none is given".to_owned()));
         }
         let (sender, events) = mpsc::channel(EVENT_CAPACITY);
+        let shared = Shared::new(sender, config.start_at_key_frame, config.queues.clone());
+        shared.set_bitrate_limits(config.bitrate);
         let peer = Self {
-            shared: Arc::new(Shared::new(
-                sender,
-                config.start_at_key_frame,
-                config.queues.clone(),
-            )),
+            shared: Arc::new(shared),
             config,
             cname: format!("{:016x}", random()),
             // RFC 8829 section 5.2.1: 63 bits.
@@ -453,6 +451,12 @@ impl Peer for WebRtcPeer {
                 self.shared.nudge.wake();
                 true
             }
+            Pushed::Replaced(frames) => {
+                self.shared
+                    .count(index, |stats| stats.frames_dropped += frames);
+                self.shared.nudge.wake();
+                true
+            }
             Pushed::Refused => false,
             Pushed::TooEarly { ask } => {
                 if ask {
@@ -500,6 +504,14 @@ impl Peer for WebRtcPeer {
 
     fn request_key_frame(&self, index: usize) {
         self.shared.request_key_frame(index, Instant::now());
+    }
+
+    fn set_bitrate_limits(&self, limits: BitrateLimits) {
+        self.shared.set_bitrate_limits(limits);
+    }
+
+    fn path_stats(&self) -> PathStats {
+        *lock(&self.shared.path)
     }
 
     async fn stats(&self, index: usize) -> StreamStats {

@@ -5,9 +5,10 @@
 //! never waits; sequence numbers are given only to packets that are taken, so that what was
 //! dropped before never looks like loss.
 
+mod lane;
+mod pacer;
 mod stream;
 
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use bytes::Bytes;
 use rtc::rtp;
 use tokio::sync::Notify;
 
+pub(super) use pacer::{Pacer, Pacing};
+
+use lane::{Lane, Waiting};
 use stream::SendStream;
 
 use super::shared::lock;
@@ -38,6 +42,10 @@ const SETTLING: Duration = Duration::from_millis(60);
 const CATCH_UP: u64 = 4;
 /// ... but no slower than this, bytes a second.
 const LEAST_PACE: u64 = 1_000_000;
+/// On a path without a known limit a frame leaves within this, ...
+const SPREAD: Duration = Duration::from_millis(25);
+/// ... and a key frame, which may be ten times as large, within this.
+const KEY_SPREAD: Duration = Duration::from_millis(100);
 /// How long a drain waits for a first receiver report.
 const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
 
@@ -53,23 +61,17 @@ pub(super) struct Outbound {
 struct State {
     open: bool,
     closed: bool,
-    hold_until: Option<Instant>,
-    frames: VecDeque<Waiting>,
-    /// Of what was pushed one by one.
-    bytes: usize,
+    /// Nothing leaves before.
+    opening: Option<Instant>,
+    audio: Lane,
+    video: Lane,
+    /// See [`Pacer::most_waiting`]; as of the last [`Outbound::take`].
+    most_waiting: Option<usize>,
     start_at_key_frame: bool,
     /// SSRCs that send no more.
     stopped: Vec<u32>,
     emptied: Option<Instant>,
     streams: Vec<SendStream>,
-}
-
-/// A frame that waits to leave.
-struct Waiting {
-    stream: usize,
-    frame: OutboundFrame,
-    /// It leaves at its pace, see [`Outbound::push_backlog`].
-    paced: bool,
 }
 
 /// How fast a backlog leaves.
@@ -78,11 +80,44 @@ struct Pace {
     due: Instant,
 }
 
+/// What a stream that skips frames did about it.
+#[derive(Debug, Default)]
+struct Skip {
+    /// When a key frame was last asked for.
+    asked: Option<Instant>,
+}
+
+/// What [`Outbound::take`] took and left.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// The stream of each frame whose last packet was taken.
+    pub(super) frames: Vec<usize>,
+    /// When to come again for what waits; `None` if nothing does, or only for room.
+    pub(super) due: Option<Instant>,
+    /// Bytes that the pacer was told of.
+    pub(super) charged: usize,
+    /// Payload bytes of video that wait.
+    pub(super) waiting: usize,
+    /// How long the oldest frame waits.
+    pub(super) age: Duration,
+}
+
+impl Taken {
+    fn come_at(&mut self, due: Option<Instant>) {
+        self.due = match (self.due, due) {
+            (Some(known), Some(due)) => Some(known.min(due)),
+            (known, due) => known.or(due),
+        };
+    }
+}
+
 /// What became of a pushed frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// It is queued; wake the driver.
     Queued,
+    /// As `Queued`: a key frame in the place of so many frames that waited too long.
+    Replaced(u64),
     /// Nothing can be sent yet, or any more.
     Refused,
     /// The queue is full, or was and waits for a key frame.
@@ -160,6 +195,11 @@ impl Outbound {
             stream.mid = Bytes::copy_from_slice(config.mid.as_bytes());
             if config.direction != Direction::SendOnly || config.codecs.is_empty() {
                 if stream.codec.is_some() {
+                    let lane = match stream.kind {
+                        MediaKind::Audio => &mut state.audio,
+                        MediaKind::Video => &mut state.video,
+                    };
+                    lane.remove(index, |_| true);
                     state.stopped.push(stream.ssrc);
                     // What may be sent on this m-line later is another stream.
                     *stream = SendStream::new(config.kind, &[stream.ssrc, stream.rtx_ssrc]);
@@ -221,7 +261,7 @@ impl Outbound {
         let mut state = lock(&self.state);
         if !state.closed {
             state.open = true;
-            state.hold_until = hold_until;
+            state.opening = hold_until;
         }
     }
 
@@ -230,8 +270,8 @@ impl Outbound {
         let mut state = lock(&self.state);
         state.open = false;
         state.closed = true;
-        state.frames.clear();
-        state.bytes = 0;
+        state.audio.clear();
+        state.video.clear();
         state.streams.iter_mut().for_each(|s| s.last = None);
         drop(state);
         self.progress.notify_waiters();
@@ -247,41 +287,63 @@ impl Outbound {
         if !state.open || stream.codec.is_none() {
             return Pushed::Refused;
         }
-        let key = frame.key || stream.kind == MediaKind::Audio;
+        let is_video = stream.kind == MediaKind::Video;
+        let key = frame.key || !is_video;
         if state.start_at_key_frame && !stream.begun && !key {
-            let asked = *stream.skipping.get_or_insert(now);
-            let ask = now.saturating_duration_since(asked) >= ASK_AGAIN;
-            if ask {
-                stream.skipping = Some(now);
-            }
+            let skip = stream.skipping.get_or_insert(Skip { asked: Some(now) });
+            let ask = skip.is_due(now);
             return Pushed::TooEarly { ask };
         }
-        let size = frame.len();
-        let full = !state.frames.is_empty()
-            && (state.frames.len() >= MAX_FRAMES || state.bytes + size > MAX_BYTES);
-        if full || (stream.skipping.is_some() && !key) {
+        let frames = state.audio.frames.len() + state.video.frames.len();
+        let bytes = state.audio.bytes + state.video.bytes;
+        let full = frames > 0 && (frames >= MAX_FRAMES || bytes + frame.len() > MAX_BYTES);
+        // A key frame may be larger than all that may wait: what is behind it need not go for it.
+        let most = state.most_waiting.filter(|_| is_video);
+        let waiting = state.video.delta_bytes;
+        let late = most.is_some_and(|most| waiting > most);
+        if full || (!key && (late || stream.skipping.is_some())) {
             // overflow: DROPS (counted): one slow peer must not hold up the others.
-            let ask = match stream.skipping {
-                None => true,
-                Some(asked) => !full && now.saturating_duration_since(asked) >= ASK_AGAIN,
+            let ask = match &mut stream.skipping {
+                // As long as much waits, a key frame would only wait behind it.
+                Some(skip) => {
+                    !full && most.is_none_or(|most| waiting <= most / 4) && skip.is_due(now)
+                }
+                None => {
+                    let asked = full.then_some(now);
+                    stream.skipping = Some(Skip { asked });
+                    full
+                }
             };
-            if ask {
-                stream.skipping = Some(now);
-            }
             return Pushed::Dropped { ask };
         }
         stream.skipping = None;
         stream.begun = true;
-        if !frame.is_empty() {
-            state.bytes += size;
-            state.frames.push_back(Waiting {
-                stream: index,
-                frame,
-                paced: false,
-            });
-            state.emptied = None;
+        if frame.is_empty() {
+            return Pushed::Queued;
         }
-        Pushed::Queued
+        let (lane, spread) = match (is_video, key) {
+            (false, _) => (&mut state.audio, SPREAD),
+            (true, true) => (&mut state.video, KEY_SPREAD),
+            (true, false) => (&mut state.video, SPREAD),
+        };
+        let mut replaced = 0;
+        if key && most.is_some_and(|most| lane.bytes > most) {
+            // overflow: DROPS (counted): all of it is too late, and this one needs none of it.
+            replaced = lane.remove(index, |waiting| waiting.gone == 0 && !waiting.paced);
+        }
+        let waiting = Waiting {
+            stream: index,
+            frame,
+            paced: false,
+            since: state.opening.map_or(now, |at| at.max(now)),
+            gone: 0,
+        };
+        lane.push(waiting, spread);
+        state.emptied = None;
+        match replaced {
+            0 => Pushed::Queued,
+            frames => Pushed::Replaced(frames),
+        }
     }
 
     /// Queues what was sent to others since a key frame: it leaves at a pace above its own, so
@@ -313,12 +375,20 @@ impl Outbound {
         stream.skipping = None;
         state.emptied = None;
         let times = backlog_times(frames.len(), time(last), codec.clock_rate);
-        let waiting = frames.iter().zip(times).map(|(frame, timestamp)| Waiting {
-            stream: index,
-            frame: frame.at(timestamp),
-            paced: true,
-        });
-        state.frames.extend(waiting);
+        let lane = match stream.kind {
+            MediaKind::Audio => &mut state.audio,
+            MediaKind::Video => &mut state.video,
+        };
+        for (frame, timestamp) in frames.iter().zip(times) {
+            let waiting = Waiting {
+                stream: index,
+                frame: frame.at(timestamp),
+                paced: true,
+                since: now,
+                gone: 0,
+            };
+            lane.push(waiting, SPREAD);
+        }
     }
 
     /// SSRCs that were given up since the last call.
@@ -349,55 +419,62 @@ impl Outbound {
             .collect()
     }
 
-    /// Takes whole frames until there are at least `limit` packets in `into`. Returns the number
-    /// of frames of each stream.
-    pub(super) fn take(&self, now: Instant, limit: usize, into: &mut Vec<Numbered>) -> Vec<usize> {
+    /// Takes what may leave now, until there are `limit` packets in `into`: audio first, which is
+    /// little and late soonest.
+    pub(super) fn take(
+        &self,
+        now: Instant,
+        pacer: &mut Pacer,
+        limit: usize,
+        into: &mut Vec<Numbered>,
+    ) -> Taken {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
-        let mut frames = Vec::new();
-        if state.frames.is_empty() || state.hold_until.is_some_and(|at| now < at) {
-            return frames;
+        let mut taken = Taken::default();
+        state.most_waiting = pacer.most_waiting();
+        if state.is_empty() {
+            pacer.idle();
+            return taken;
         }
-        while into.len() < limit {
-            let waiting = match state.pop(now) {
-                Ok(waiting) => waiting,
-                Err(due) => {
-                    state.hold_until = due;
-                    break;
-                }
-            };
-            let Waiting {
-                stream: index,
-                frame,
-                paced,
-            } = waiting;
-            if !paced {
-                state.bytes = state.bytes.saturating_sub(frame.len());
-            }
-            if let Some(stream) = state.streams.get_mut(index) {
-                stream.number(index, frame, now, into);
-                frames.push(index);
-            }
+        if let Some(opening) = state.opening.filter(|at| now < *at) {
+            taken.due = Some(opening);
+            return taken;
         }
-        if state.frames.is_empty() {
+        let State {
+            audio,
+            video,
+            streams,
+            ..
+        } = state;
+        let before = into.len();
+        audio.take(streams, pacer, true, now, limit, (&mut taken, into));
+        pacer.spread(video.bytes, video.deadline, now);
+        video.take(streams, pacer, false, now, limit, (&mut taken, into));
+        taken.waiting = video.bytes;
+        taken.age = video.age(now);
+        if video.frames.is_empty() {
+            video.deadline = None;
+            pacer.idle();
+        }
+        if state.is_empty() {
             state.emptied = Some(now);
         }
         drop(guard);
-        self.progress.notify_waiters();
-        frames
-    }
-
-    /// When the driver has to come for the next frame, if it may not come now.
-    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
-        let state = lock(&self.state);
-        state
-            .hold_until
-            .filter(|at| now < *at && !state.frames.is_empty())
+        if into.len() > before {
+            self.progress.notify_waiters();
+        }
+        taken
     }
 
     /// Whether frames wait.
     pub(super) fn has_frames(&self) -> bool {
-        !lock(&self.state).frames.is_empty()
+        !lock(&self.state).is_empty()
+    }
+
+    /// Whether something may leave, now or by its pace.
+    pub(super) fn is_flowing(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        state.open && !state.is_empty() && state.opening.is_none_or(|at| now >= at)
     }
 
     /// A receiver report names `highest` as the last packet received of stream `index`.
@@ -436,7 +513,7 @@ impl Outbound {
         if state.closed {
             return Drained::Done;
         }
-        if !state.frames.is_empty() {
+        if !state.is_empty() {
             return Drained::Waiting;
         }
         let patience_is_over = state
@@ -479,37 +556,20 @@ fn backlog_times(count: usize, last: u32, clock_rate: u32) -> impl Iterator<Item
 }
 
 impl State {
-    /// The next frame that may leave now: of each stream in order, and a stream whose backlog is
-    /// held by its pace holds up no other. Otherwise, when one may.
-    fn pop(&mut self, now: Instant) -> Result<Waiting, Option<Instant>> {
-        let mut seen = Vec::new();
-        let mut earliest = None;
-        for at in 0..self.frames.len() {
-            let Some(next) = self.frames.get(at) else {
-                break;
-            };
-            if seen.contains(&next.stream) {
-                continue;
-            }
-            let size = next.frame.len() as u64;
-            let pace = match self.streams.get_mut(next.stream) {
-                Some(stream) if next.paced => stream.pace.as_mut(),
-                _ => None,
-            };
-            if let Some(pace) = pace {
-                if now < pace.due {
-                    earliest = Some(earliest.map_or(pace.due, |due: Instant| due.min(pace.due)));
-                    seen.push(next.stream);
-                    if seen.len() >= self.streams.len() {
-                        break;
-                    }
-                    continue;
-                }
-                pace.due = now + Duration::from_micros(size * 1_000_000 / pace.bytes_per_second);
-            }
-            return self.frames.remove(at).ok_or(None);
+    fn is_empty(&self) -> bool {
+        self.audio.frames.is_empty() && self.video.frames.is_empty()
+    }
+}
+
+impl Skip {
+    /// Whether it is time to ask for a key frame, which is then done.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let waits = |at| now.saturating_duration_since(at) < ASK_AGAIN;
+        let due = !self.asked.is_some_and(waits);
+        if due {
+            self.asked = Some(now);
         }
-        Err(earliest)
+        due
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::outbound::Outbound;
 use super::runtime::Nudge;
-use super::{Direction, PeerEvent, StreamConfig, StreamStats};
+use super::{BitrateLimits, Direction, PathStats, PeerEvent, StreamConfig, StreamStats};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::queue::InboundQueue;
 use crate::sdp::Declared;
@@ -57,6 +57,8 @@ pub(super) struct Control {
     pub(super) probes: Vec<usize>,
     /// Say BYE.
     pub(super) bye: bool,
+    /// New bounds of what may be sent.
+    pub(super) limits: Option<BitrateLimits>,
     asked: HashMap<usize, Instant>,
 }
 
@@ -73,6 +75,10 @@ pub(super) struct Shared {
     pub(super) bye_sent: Notify,
     pub(super) nudge: Arc<Nudge>,
     pub(super) events: Events,
+    /// Of what is sent, as last measured.
+    pub(super) path: Mutex<PathStats>,
+    /// What the user set.
+    limits: Mutex<BitrateLimits>,
     /// We are the DTLS server.
     pub(super) dtls_server: AtomicBool,
     /// The remote ended the call.
@@ -97,6 +103,8 @@ impl Shared {
                 sender: events,
                 over: AtomicBool::new(false),
             },
+            path: Mutex::default(),
+            limits: Mutex::default(),
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
         }
@@ -181,6 +189,13 @@ impl Shared {
         control.asked.insert(index, now);
         control.key_frames.push(index);
         drop(control);
+        self.nudge.wake();
+    }
+
+    /// The user's bounds of what may be sent.
+    pub(super) fn set_bitrate_limits(&self, limits: BitrateLimits) {
+        *lock(&self.limits) = limits;
+        lock(&self.control).limits = Some(limits);
         self.nudge.wake();
     }
 

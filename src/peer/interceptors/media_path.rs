@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use rtc::interceptor::{
     Interceptor, NackGeneratorBuilder, NackResponderBuilder, Packet, RTCPFeedback,
     RTPHeaderExtension, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot, StreamInfo,
-    TaggedPacket, TwccReceiverBuilder, TwccSenderBuilder,
+    TaggedPacket, TwccReceiverBuilder,
 };
 use rtc::rtp;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 
+use super::congestion::Congestion;
 use super::repeats::Repeats;
 use super::rtcp_tap::RtcpTap;
 use super::rtx_unwrap;
@@ -63,6 +64,7 @@ pub(in crate::peer) struct MediaPath {
     /// Notes the arrival of every packet, see [`Self::note_arrival`].
     pub(super) arrivals: Box<dyn Interceptor>,
     pub(super) tap: RtcpTap,
+    pub(super) congestion: Congestion,
     pub(super) repeats: Repeats,
     pub(super) routes: HashMap<u32, usize>,
     pub(super) sources: HashMap<u32, Source>,
@@ -98,7 +100,6 @@ impl MediaPath {
                     .with_max_nacks_per_packet(NACK_TRIES)
                     .build(),
             )
-            .with(Slot::TwccSender, TwccSenderBuilder::new().build())
             .with(
                 Slot::ReceiverReport,
                 ReceiverReportBuilder::new()
@@ -111,6 +112,7 @@ impl MediaPath {
             inner: Box::new(inner),
             arrivals: Box::new(TwccReceiverBuilder::new().build()),
             tap: RtcpTap::new(shared.clone()),
+            congestion: Congestion::default(),
             repeats: Repeats::default(),
             routes: HashMap::new(),
             sources: HashMap::new(),
@@ -458,6 +460,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
                 self.refresh();
                 self.tap
                     .read(&packets, message.now, &self.routes, &self.primaries);
+                let round_trip = self.tap.round_trip.take();
+                self.congestion.read(&packets, round_trip, message.now);
                 let (outbound, lines) = (&self.shared.outbound, &self.lines);
                 let packets = self.repeats.filter(packets, message.now, |ssrc| {
                     let line = lines.get(outbound.stream_of(ssrc)?)?;
@@ -492,6 +496,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.arrivals.handle_timeout(now)?;
+        self.congestion.handle_timeout(now);
         self.inner.handle_timeout(now)
     }
 
@@ -504,7 +509,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         if was_full && self.shared.outbound.has_frames() {
             self.shared.nudge.wake();
         }
-        let held = self.shared.outbound.held_until(self.now());
+        let held = self.congestion.poll_timeout();
         let arrivals = self.arrivals.poll_timeout();
         [self.inner.poll_timeout(), arrivals, held]
             .into_iter()

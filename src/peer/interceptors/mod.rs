@@ -7,6 +7,7 @@
 //! interceptors (NACK, reports, transport-wide feedback) inside, bound to the streams as we
 //! negotiated them.
 
+mod congestion;
 mod media_path;
 mod repeats;
 mod rtcp_tap;

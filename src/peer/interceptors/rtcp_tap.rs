@@ -28,6 +28,8 @@ pub(super) struct RtcpTap {
     reports: HashMap<usize, VecDeque<(u32, Instant)>>,
     intra_requests: HashMap<usize, u8>,
     gone: Vec<u32>,
+    /// As a report just told.
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl RtcpTap {
@@ -36,6 +38,7 @@ impl RtcpTap {
             reports: HashMap::new(),
             intra_requests: HashMap::new(),
             gone: Vec::new(),
+            round_trip: None,
             shared,
         }
     }
@@ -116,6 +119,7 @@ impl RtcpTap {
         };
         let clock_rate = self.shared.outbound.clock_rate(stream);
         let round_trip = self.round_trip(stream, block, now);
+        self.round_trip = round_trip.map(Duration::from_secs_f64).or(self.round_trip);
         self.shared.count(stream, |stats| {
             // 24 bits, signed.
             stats.packets_lost = i64::from((block.total_lost << 8) as i32 >> 8);

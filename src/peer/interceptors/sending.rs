@@ -12,7 +12,9 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 
+use super::congestion::Purpose;
 use super::media_path::{BATCH, MediaPath, stream_info};
+use crate::peer::PeerEvent;
 use crate::peer::outbound::Numbered;
 use crate::peer::shared::lock;
 
@@ -21,7 +23,19 @@ impl MediaPath {
     pub(super) fn fill(&mut self) {
         let now = self.now();
         self.refresh();
+        self.bind_own(now);
+        self.fill_control(now);
+        self.collect(now);
+        if self.taken < BATCH {
+            self.fill_media(now);
+        }
+        self.report(now);
+    }
+
+    /// Takes up the streams that were agreed, or given up, since.
+    fn bind_own(&mut self, now: Instant) {
         for ssrc in self.shared.outbound.take_stopped() {
+            self.congestion.unbind(ssrc);
             self.inner.unbind_local_stream(&StreamInfo {
                 ssrc,
                 ..Default::default()
@@ -31,38 +45,103 @@ impl MediaPath {
             let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
             let info = stream_info(&binding.codec, binding.ssrc, rtx, binding.transport_wide);
             self.inner.bind_local_stream(&info);
+            let numbered = info.rtp_header_extensions.first();
+            let number = numbered.and_then(|extension| u8::try_from(extension.id).ok());
+            for ssrc in std::iter::once(binding.ssrc).chain(rtx) {
+                self.congestion.bind(ssrc, binding.ssrc, number);
+            }
             self.count(binding.stream, |stats| {
                 stats.ssrc = binding.ssrc;
                 stats.rtx_ssrc = rtx.unwrap_or_default();
             });
         }
-        self.fill_control(now);
-        if self.taken < BATCH {
-            let mut batch = std::mem::take(&mut self.batch);
-            let frames = self
-                .shared
-                .outbound
-                .take(now, BATCH - self.taken, &mut batch);
-            frames
-                .into_iter()
-                .for_each(|stream| self.count(stream, |s| s.frames_sent += 1));
-            self.taken += batch.len();
-            for Numbered { stream, packet } in batch.drain(..) {
-                let size = packet.payload.len() as u64;
-                self.count(stream, |stats| {
-                    stats.packets_sent += 1;
-                    stats.bytes_sent += size;
-                });
-                self.write(now, Packet::Rtp(packet));
-            }
-            self.batch = batch;
+        let limits = lock(&self.shared.control).limits.take();
+        if let Some(limits) = limits {
+            self.congestion.set_limits(limits, now);
         }
+    }
+
+    /// Takes what may leave by now, repairs first: they are late already.
+    fn fill_media(&mut self, now: Instant) {
+        let flowing = !self.congestion.is_up() && self.shared.outbound.is_flowing(now);
+        self.congestion.prepare(flowing, now);
+        let mut batch = std::mem::take(&mut self.batch);
+        let taken = self.shared.outbound.take(
+            now,
+            &mut self.congestion.pacer,
+            BATCH - self.taken,
+            &mut batch,
+        );
+        for stream in &taken.frames {
+            self.count(*stream, |s| s.frames_sent += 1);
+        }
+        self.taken += batch.len();
+        for Numbered { stream, packet } in batch.drain(..) {
+            let size = packet.payload.len() as u64;
+            self.count(stream, |stats| {
+                stats.packets_sent += 1;
+                stats.bytes_sent += size;
+            });
+            self.write(now, Packet::Rtp(packet));
+        }
+        self.batch = batch;
+        self.congestion.left_behind(taken.waiting, taken.age);
+        self.congestion.due = taken.due;
+        let left = self.collect(now);
+        // FEC, which comes with what it protects.
+        let more = left.saturating_sub(taken.charged);
+        if more > 0 {
+            self.congestion.pacer.left(more, now);
+        }
+    }
+
+    /// Takes what the interceptors inside have ready. Gives the bytes of RTP that leave.
+    fn collect(&mut self, now: Instant) -> usize {
+        let mut left = 0;
         while let Some(message) = self.arrivals.poll_write() {
             self.writes.push_back(message);
         }
         while let Some(message) = self.inner.poll_write() {
-            self.count_written(&message);
-            self.writes.push_back(message);
+            let again = message.message.has(&Attribute::Retransmission);
+            left += self.depart(message, again.then_some(Purpose::Repair), now);
+        }
+        left
+    }
+
+    /// The last thing that happens to a packet of ours; gives the bytes that leave if it is RTP.
+    pub(super) fn depart(
+        &mut self,
+        mut message: TaggedPacket,
+        purpose: Option<Purpose>,
+        now: Instant,
+    ) -> usize {
+        let mut size = 0;
+        match &mut message.message.packet {
+            Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
+            Packet::Rtp(packet) => {
+                let ssrc = packet.header.ssrc;
+                if purpose == Some(Purpose::Repair)
+                    && let Some(stream) = self.shared.outbound.stream_of_any(ssrc)
+                {
+                    self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
+                }
+                let purpose = purpose.unwrap_or_else(|| self.congestion.purpose(ssrc));
+                size = self.congestion.departs(packet, purpose, now);
+            }
+            _ => {}
+        }
+        self.writes.push_back(message);
+        size
+    }
+
+    /// Tells what the path carries, when it is time to.
+    fn report(&mut self, now: Instant) {
+        let (estimate, stats) = self.congestion.report(now);
+        if let Some(stats) = stats {
+            *lock(&self.shared.path) = stats;
+        }
+        if let Some(estimate) = estimate {
+            self.shared.events.tell(PeerEvent::Estimate(estimate));
         }
     }
 
@@ -148,18 +227,6 @@ impl MediaPath {
         };
         if let Err(error) = self.inner.handle_write(message) {
             log::debug!(target: "rswebrtc::peer", "not sent: {error}");
-        }
-    }
-
-    fn count_written(&mut self, message: &TaggedPacket) {
-        match &message.message.packet {
-            Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
-            Packet::Rtp(packet) if message.message.has(&Attribute::Retransmission) => {
-                if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
-                    self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
-                }
-            }
-            _ => {}
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use rtc::rtp;
 
-use super::{Numbered, Pace};
+use super::{Numbered, Pace, Skip};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
-use crate::media::rtp_packet::OutboundFrame;
+use crate::media::rtp_packet::OutboundPacket;
 use crate::peer::shared::{random, random_ssrcs};
 
 /// What is known of it.
@@ -23,8 +23,8 @@ pub(super) struct SendStream {
     pub(super) mid: Bytes,
     pub(super) extensions: Vec<(u8, HeaderExtension)>,
     pub(super) next: u32,
-    /// Dropping up to the next key frame, which was last asked for then.
-    pub(super) skipping: Option<Instant>,
+    /// Dropping up to the next key frame.
+    pub(super) skipping: Option<Skip>,
     /// A first frame was taken.
     pub(super) begun: bool,
     /// Of its last backlog.
@@ -63,10 +63,11 @@ impl SendStream {
         all.find(|(_, e)| *e == extension).map(|(id, _)| *id)
     }
 
+    /// Makes packets that leave now of `packets`.
     pub(super) fn number(
         &mut self,
         index: usize,
-        frame: OutboundFrame,
+        packets: &[OutboundPacket],
         now: Instant,
         into: &mut Vec<Numbered>,
     ) {
@@ -78,7 +79,7 @@ impl SendStream {
             .extension(HeaderExtension::Mid)
             .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
         let sent = self.send_time(now);
-        for packet in frame.packets.iter() {
+        for packet in packets {
             self.next = self.next.wrapping_add(u32::from(packet.skipped));
             let mut header = rtp::header::Header {
                 version: 2,
@@ -109,7 +110,7 @@ impl SendStream {
                 },
             });
         }
-        if let Some(last) = into.last() {
+        if let Some(last) = into.last().filter(|_| !packets.is_empty()) {
             self.last = Some((last.packet.clone(), now));
         }
     }

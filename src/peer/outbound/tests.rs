@@ -49,6 +49,275 @@ fn frame(key: bool, size: usize) -> OutboundFrame {
     }
 }
 
+/// A frame of `packets` of 1000 bytes.
+fn picture(key: bool, packets: usize) -> OutboundFrame {
+    let whole = frame(key, 1000);
+    let packets = (0..packets).flat_map(|_| whole.packets.iter().cloned());
+    OutboundFrame {
+        key,
+        packets: packets.collect(),
+    }
+}
+
+/// Takes what waits, as the driver does; gives when the last of it left.
+fn take_paced(
+    outbound: &Outbound,
+    pacer: &mut Pacer,
+    mut now: Instant,
+    until: Instant,
+    taken: &mut Vec<(Duration, Numbered)>,
+    start: Instant,
+) -> Instant {
+    while now < until {
+        let mut into = Vec::new();
+        let more = outbound.take(now, pacer, 1000, &mut into);
+        taken.extend(into.into_iter().map(|packet| (now - start, packet)));
+        let Some(due) = more.due else {
+            return now;
+        };
+        assert!(due > now, "it is no use to come at once");
+        // Timers are of a millisecond, and late.
+        now = due + Duration::from_millis(1);
+    }
+    now
+}
+
+fn take_all(outbound: &Outbound, now: Instant, taken: &mut Vec<Numbered>) {
+    let end = now + Duration::from_secs(60);
+    let mut paced = Vec::new();
+    take_paced(outbound, &mut Pacer::default(), now, end, &mut paced, now);
+    taken.extend(paced.into_iter().map(|(_, packet)| packet));
+}
+
+fn limited(target: u64) -> Pacer {
+    let mut pacer = Pacer::default();
+    pacer.set(Pacing {
+        target,
+        limited: true,
+        probe: None,
+    });
+    pacer
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_small_frame_leaves_at_once() {
+    let outbound = outbound();
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = Pacer::default();
+    for number in 0..30 {
+        let now = start + number * 33 * MS;
+        outbound.push(0, picture(number == 0, 9), now);
+        let mut taken = Vec::new();
+        let more = outbound.take(now, &mut pacer, 1000, &mut taken);
+        assert_eq!((taken.len(), more.due), (9, None), "frame {number}");
+    }
+}
+
+#[test]
+fn a_key_frame_is_spread_and_is_gone_in_time_whatever_the_estimate() {
+    for target in [0, 100_000, 2_000_000] {
+        let outbound = outbound();
+        outbound.open(None);
+        let start = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set(Pacing {
+            target,
+            ..Pacing::default()
+        });
+        outbound.push(0, picture(true, 300), start);
+        let mut taken = Vec::new();
+        let end = take_paced(
+            &outbound,
+            &mut pacer,
+            start,
+            start + 500 * MS,
+            &mut taken,
+            start,
+        );
+        assert_eq!(taken.len(), 300);
+        assert!(end - start <= 115 * MS, "{:?}", end - start);
+        let within = |from: u32, to: u32| {
+            let times = taken
+                .iter()
+                .filter(|(at, _)| *at >= from * MS && *at < to * MS);
+            times.count()
+        };
+        for from in (0..100).step_by(10) {
+            assert!(
+                within(from, from + 10) <= 60,
+                "{from}: {}",
+                within(from, from + 10)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_film_far_above_the_estimate_loses_nothing_while_the_path_showed_no_limit() {
+    let outbound = outbound();
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = Pacer::default();
+    pacer.set(Pacing {
+        target: 2_000_000,
+        ..Pacing::default()
+    });
+    let mut taken = Vec::new();
+    let mut now = start;
+    // 40 Mbit/s at 25 fps, a key frame of four times the size each second.
+    for number in 0..250 {
+        let at = start + number * 40 * MS;
+        now = take_paced(
+            &outbound,
+            &mut pacer,
+            now.max(at - 40 * MS),
+            at,
+            &mut taken,
+            start,
+        )
+        .max(at);
+        let size = if number % 25 == 0 { 800 } else { 200 };
+        let pushed = outbound.push(0, picture(number % 25 == 0, size), at);
+        assert_eq!(pushed, Pushed::Queued, "frame {number}");
+        let age = outbound.take(at, &mut pacer, 0, &mut Vec::new()).age;
+        assert!(age < 130 * MS, "frame {number}: {age:?}");
+    }
+    take_paced(
+        &outbound,
+        &mut pacer,
+        now,
+        now + 1000 * MS,
+        &mut taken,
+        start,
+    );
+    assert_eq!(taken.len(), 10 * (800 + 24 * 200));
+}
+
+#[test]
+fn sound_does_not_wait_for_a_key_frame_on_a_narrow_path() {
+    let sound = StreamConfig {
+        kind: MediaKind::Audio,
+        ..line()
+    };
+    let outbound = Outbound::new(&[line(), sound]);
+    outbound.set_codec(0, codec());
+    outbound.set_codec(1, codec());
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = limited(1_000_000);
+    outbound.push(0, picture(true, 100), start);
+    let mut now = start;
+    let mut taken = Vec::new();
+    for number in 0..20 {
+        now = now.max(start + number * 20 * MS);
+        outbound.push(1, frame(false, 80), now);
+        let mut into = Vec::new();
+        outbound.take(now, &mut pacer, 1000, &mut into);
+        assert_eq!(into.first().map(|packet| packet.stream), Some(1));
+        let end = now + 19 * MS;
+        now = take_paced(&outbound, &mut pacer, now, end, &mut taken, start);
+    }
+    assert!(outbound.has_frames(), "the picture is still on its way");
+}
+
+#[test]
+fn a_narrow_path_gets_what_it_carries() {
+    let outbound = outbound();
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = limited(1_000_000);
+    outbound.push(0, picture(true, 200), start);
+    let mut taken = Vec::new();
+    take_paced(
+        &outbound,
+        &mut pacer,
+        start,
+        start + 1000 * MS,
+        &mut taken,
+        start,
+    );
+    // 1.2 times 1 Mbit/s, with headers; 5 ms at a time, and what a late timer makes up for.
+    let sent: usize = taken.iter().map(|(_, t)| t.packet.payload.len() + 40).sum();
+    assert!((140_000..=156_000).contains(&sent), "{sent}");
+    for window in taken.windows(5) {
+        assert!(window[4].0 - window[0].0 >= 15 * MS);
+    }
+}
+
+#[test]
+fn what_waits_too_long_is_dropped_up_to_a_key_frame_that_is_asked_for_once() {
+    let outbound = outbound();
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = limited(1_000_000);
+    let mut taken = Vec::new();
+    let (mut now, mut asked, mut dropped, mut key_due) = (start, 0, 0, false);
+    let mut oldest = Duration::ZERO;
+    // Twice what the path carries, from an encoder that nobody can drive but for key frames.
+    for number in 0..300u32 {
+        let at = start + number * 33 * MS;
+        let from = now.max(at - (at - start).min(33 * MS));
+        now = take_paced(&outbound, &mut pacer, from, at, &mut taken, start).max(at);
+        let key = number == 0 || std::mem::take(&mut key_due);
+        let (size, before) = if key { (30, dropped) } else { (8, dropped) };
+        match outbound.push(0, picture(key, size), at) {
+            Pushed::Queued => {}
+            Pushed::Replaced(frames) => dropped += frames,
+            Pushed::Dropped { ask } => {
+                dropped += 1;
+                asked += u32::from(ask);
+                key_due |= ask;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(!key || dropped == before, "a key frame is never dropped");
+        oldest = oldest.max(outbound.take(at, &mut pacer, 0, &mut Vec::new()).age);
+    }
+    assert!((50..250).contains(&dropped), "{dropped} dropped");
+    assert!((3..20).contains(&asked), "asked {asked} times");
+    assert!(oldest < 700 * MS, "{oldest:?}");
+    // What was dropped is no loss to the receiver.
+    let numbers: Vec<u16> = taken
+        .iter()
+        .map(|(_, t)| t.packet.header.sequence_number)
+        .collect();
+    assert!(
+        numbers
+            .windows(2)
+            .all(|pair| pair[1] == pair[0].wrapping_add(1))
+    );
+    // And what left is whole frames.
+    let marked = taken.iter().filter(|(_, t)| t.packet.header.marker).count();
+    assert_eq!(marked, taken.len(), "each packet of these has one");
+}
+
+#[test]
+fn a_key_frame_takes_the_place_of_what_waits_too_long() {
+    let outbound = outbound();
+    outbound.open(None);
+    let start = Instant::now();
+    let mut pacer = limited(1_000_000);
+    outbound.take(start, &mut pacer, 0, &mut Vec::new());
+    for number in 0..5 {
+        assert_eq!(
+            outbound.push(0, picture(number == 0, 20), start),
+            Pushed::Queued
+        );
+    }
+    let mut taken = Vec::new();
+    outbound.take(start, &mut pacer, 1000, &mut taken);
+    assert!((1..20).contains(&taken.len()), "a part of the first frame");
+    assert_eq!(
+        outbound.push(0, picture(true, 20), start),
+        Pushed::Replaced(4)
+    );
+    take_all(&outbound, start + 1000 * MS, &mut taken);
+    assert_eq!(taken.len(), 40, "what was begun is finished");
+}
+
 #[test]
 fn nothing_is_accepted_before_the_call_is_up() {
     let outbound = outbound();
@@ -85,7 +354,7 @@ fn a_full_queue_drops_up_to_the_next_key_frame_and_numbers_stay_contiguous() {
         Pushed::Dropped { ask: true }
     );
     let mut taken = Vec::new();
-    outbound.take(Instant::now(), 1000, &mut taken);
+    take_all(&outbound, Instant::now(), &mut taken);
     assert_eq!(
         outbound.push(0, frame(false, 1), Instant::now()),
         Pushed::Dropped { ask: false }
@@ -98,7 +367,7 @@ fn a_full_queue_drops_up_to_the_next_key_frame_and_numbers_stay_contiguous() {
         outbound.push(0, frame(false, 1), Instant::now()),
         Pushed::Queued
     );
-    outbound.take(Instant::now(), 1000, &mut taken);
+    take_all(&outbound, Instant::now(), &mut taken);
     let numbers: Vec<u16> = taken
         .iter()
         .map(|t| t.packet.header.sequence_number)
@@ -114,7 +383,7 @@ fn a_drain_waits_for_the_last_packet_and_probes_for_it() {
     let now = Instant::now();
     assert_eq!(outbound.drained(now), Drained::Waiting);
     let mut taken = Vec::new();
-    outbound.take(now, 1000, &mut taken);
+    take_all(&outbound, now, &mut taken);
     assert_eq!(outbound.drained(now), Drained::Waiting);
     assert_eq!(outbound.drained(now + REPORT_PATIENCE), Drained::Done);
     let number = u32::from(taken[0].packet.header.sequence_number);
@@ -142,13 +411,15 @@ fn a_backlog_leaves_paced_and_takes_no_time_and_sound_does_not_wait_for_it() {
     outbound.push(0, frame(false, 10).at(30_000), start);
     outbound.push(1, frame(false, 10), start);
     let mut taken = Vec::new();
-    assert_eq!(outbound.take(start, 1000, &mut taken), [0, 1]);
-    let due = outbound.held_until(start).expect("the rest waits");
+    let mut pacer = Pacer::default();
+    let first = outbound.take(start, &mut pacer, 1000, &mut taken);
+    assert_eq!(first.frames, [1, 0], "sound goes first");
+    let due = first.due.expect("the rest waits");
     assert!(due > start && due < start + Duration::from_secs(1));
     let mut now = due;
     while outbound.has_frames() {
-        outbound.take(now, 1000, &mut taken);
-        now = outbound.held_until(now).unwrap_or(now);
+        let more = outbound.take(now, &mut pacer, 1000, &mut taken);
+        now = more.due.unwrap_or(now);
     }
     // Four times as fast as a third of a second of film was made.
     let whole = now - start;

@@ -17,7 +17,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::connection::WebRtcPeer;
-use super::{BitrateLimits, Direction, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig};
+use super::{
+    BitrateLimits, Direction, Estimate, Peer, PeerConfig, PeerError, PeerEvent, StreamConfig,
+};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::{InboundQueue, Popped};
@@ -131,11 +133,29 @@ impl End {
         self.peer.set_answer(answer, lines).await.unwrap();
     }
 
-    async fn event(&mut self) -> PeerEvent {
+    async fn any_event(&mut self) -> PeerEvent {
         tokio::time::timeout(DEADLINE, self.events.recv())
             .await
             .expect("an event in time")
             .unwrap()
+    }
+
+    /// The next event that is no estimate: those come at any time.
+    async fn event(&mut self) -> PeerEvent {
+        loop {
+            match self.any_event().await {
+                PeerEvent::Estimate(_) => {}
+                event => return event,
+            }
+        }
+    }
+
+    async fn estimate(&mut self) -> Estimate {
+        loop {
+            if let PeerEvent::Estimate(estimate) = self.any_event().await {
+                return estimate;
+            }
+        }
     }
 
     async fn connected(&mut self) {
