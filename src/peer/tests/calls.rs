@@ -135,3 +135,68 @@ async fn key_frame_requests_reach_the_sender_at_a_bounded_rate() {
     assert_eq!(call.sender.peer.stats(0).await.pli_count, 1);
     call.close().await;
 }
+
+/// Sends video at 4 Mbit/s and 30 fps until `done` likes an estimate.
+async fn estimate_of(call: &mut Call, done: impl Fn(&Estimate) -> bool) -> Estimate {
+    let start = Instant::now();
+    let mut last = Estimate::default();
+    for number in 0u32.. {
+        assert!(start.elapsed() < DEADLINE, "{last:?}");
+        assert!(call.sender.peer.push_frame(0, frame(number * 14, 14, 1200)));
+        let next = (start + number * Duration::from_millis(33)).into();
+        while let Ok(estimate) = tokio::time::timeout_at(next, call.sender.estimate()).await {
+            last = estimate;
+            if done(&estimate) {
+                return estimate;
+            }
+        }
+    }
+    last
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_estimate_of_a_free_path_rises_to_what_is_allowed() {
+    let mut call = Call::new(true).await;
+    let max = 6_000_000;
+    call.sender.peer.set_bitrate_limits(BitrateLimits {
+        max,
+        ..BitrateLimits::default()
+    });
+    let estimate = estimate_of(&mut call, |estimate| estimate.total == max).await;
+    assert!(
+        estimate.media > max * 9 / 10 && estimate.media < max,
+        "{estimate:?}"
+    );
+    assert_eq!(estimate.loss, 0.0);
+    let stats = call.sender.peer.path_stats();
+    assert!(stats.sending_bitrate > 1_000_000, "{stats:?}");
+    assert!(
+        stats.estimate.is_some_and(|e| e.total > 2_048_000),
+        "{stats:?}"
+    );
+    assert!(call.sender.peer.stats(0).await.frames_dropped == 0);
+    call.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounds_may_change_during_a_call_and_control_may_end() {
+    let mut call = Call::new(true).await;
+    let limits = BitrateLimits {
+        max: 1_000_000,
+        start: 500_000,
+        ..BitrateLimits::default()
+    };
+    call.sender.peer.set_bitrate_limits(limits);
+    estimate_of(&mut call, |estimate| estimate.total <= limits.max).await;
+    call.sender.peer.set_bitrate_limits(BitrateLimits {
+        adaptive: false,
+        ..limits
+    });
+    let deadline = Instant::now() + DEADLINE;
+    while call.sender.peer.path_stats().estimate.is_some() {
+        assert!(Instant::now() < deadline);
+        assert!(call.sender.peer.push_frame(0, frame(0, 1, 100)));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    call.close().await;
+}
