@@ -12,3 +12,4 @@ mod orientation;
 pub mod report;
 pub mod rtp;
 pub mod settings;
+pub mod stats;

@@ -14,7 +14,6 @@ use crate::peer::{Direction, StreamStats, TransportInfo};
 use crate::sdp::extensions;
 use crate::sdp::profiles::Profile;
 use crate::session::event::EndCause;
-use crate::session::host::PeerStats;
 use crate::session::negotiation::AgreedStream;
 
 /// Name of the element message, and of its structure.
@@ -388,60 +387,4 @@ fn picture(caps: &gst::CapsRef) -> String {
         text += &format!(" {rate} Hz, {channels} channels");
     }
     text
-}
-
-/// Counters of a call for the `stats` property: one structure a peer, in it one a stream, W3C names.
-/// Empty before a call and after it.
-pub fn stats_structure(peers: &[PeerStats]) -> gst::Structure {
-    let mut all = gst::Structure::builder("application/x-rswebrtc-stats");
-    for (id, stats) in peers.iter().filter(|(_, stats)| !stats.is_empty()) {
-        let mut peer = gst::Structure::builder("peer");
-        for (stream, s) in stats {
-            let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
-            peer = peer.field(name, stream_structure(stream, s));
-        }
-        all = all.field(format!("peer-{id}"), peer.build());
-    }
-    all.build()
-}
-
-fn stream_structure(stream: &AgreedStream, s: &StreamStats) -> gst::Structure {
-    let sending = stream.direction == Direction::SendOnly;
-    let mut builder = gst::Structure::builder(if sending {
-        "outbound-rtp"
-    } else {
-        "inbound-rtp"
-    })
-    .field("kind", stream.codec.kind.as_str())
-    .field("mid", &stream.mid)
-    .field("ssrc", s.ssrc)
-    .field("codec", &stream.codec.name)
-    .field("packets-lost", s.packets_lost)
-    .field("nack-count", s.nack_count)
-    .field("pli-count", s.pli_count)
-    .field("fir-count", s.fir_count);
-    builder = if sending {
-        builder
-            .field("packets-sent", s.packets_sent)
-            .field("bytes-sent", s.bytes_sent)
-            .field("frames-sent", s.frames_sent)
-            .field("frames-dropped", s.frames_dropped)
-            .field("retransmitted-packets-sent", s.retransmitted_packets_sent)
-    } else {
-        builder
-            .field("packets-received", s.packets_received)
-            .field("bytes-received", s.bytes_received)
-            .field("packets-discarded", s.packets_discarded)
-            .field(
-                "retransmitted-packets-received",
-                s.retransmitted_packets_received,
-            )
-    };
-    if let Some(rtt) = s.round_trip_time {
-        builder = builder.field("round-trip-time", rtt);
-    }
-    if let Some(jitter) = s.jitter {
-        builder = builder.field("jitter", jitter);
-    }
-    builder.build()
 }

@@ -70,6 +70,14 @@ pub struct InboundPacket {
     pub payload: Bytes,
 }
 
+impl InboundPacket {
+    /// RTP timestamp; `None` of what is no RTP header.
+    pub fn timestamp(&self) -> Option<u32> {
+        let bytes = self.header.get(4..8)?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
 /// What a receiving stream gets, in order of arrival.
 #[derive(Debug, Clone)]
 pub enum Inbound {

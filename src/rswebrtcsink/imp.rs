@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The sink bin: pads, states, and what a call's events do to them.
 //!
-//! Lock order: `settings` and `pads` and `call` are each taken alone, for moments, and never held
+//! Lock order: `settings`, `pads`, `call` and `sampler` are each taken alone, for moments, and never held
 //! over a call into GStreamer, a session's wait or a message.
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::gst_glue::media_pad::{self, MediaPad};
 use crate::gst_glue::settings::Connection;
+use crate::gst_glue::stats::Sampler;
 use crate::gst_glue::{caps, events, report};
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
@@ -26,6 +27,7 @@ use super::call::SinkCall;
 use super::gate::Closed;
 use super::pad::Chain;
 use super::settings::Settings;
+use super::statistics::PROPERTY;
 use super::track_sink::TrackSink;
 use super::viewers::GopCache;
 use crate::session::calls::Calls;
@@ -38,6 +40,7 @@ pub struct RsWebRtcSink {
     settings: Mutex<Settings>,
     pads: Mutex<Vec<SinkPad>>,
     call: Mutex<Option<Arc<SinkCall>>>,
+    pub(super) sampler: Mutex<Sampler>,
 }
 
 struct SinkPad {
@@ -73,9 +76,7 @@ impl ObjectImpl for RsWebRtcSink {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
-            let call = lock(&self.call).clone();
-            let stats = call.map(|call| call.calls().stats()).unwrap_or_default();
-            return report::stats_structure(&stats).to_value();
+            return self.statistics(PROPERTY).to_value();
         }
         let settings = lock(&self.settings);
         settings
@@ -363,6 +364,7 @@ impl RsWebRtcSink {
             pad.track = Some(call.add_track(&pad.ghost.name()));
         }
         *lock(&self.call) = Some(call.clone());
+        self.keep_statistics(&call);
         let weak = self.obj().downgrade();
         let of_call = Arc::downgrade(&call);
         let mut teller = report::Teller::new(settings.call.reports_on_stderr());
@@ -380,6 +382,14 @@ impl RsWebRtcSink {
         lock(&self.call)
             .as_ref()
             .is_some_and(|c| Arc::ptr_eq(c, call))
+    }
+
+    pub(super) fn call(&self) -> Option<Arc<SinkCall>> {
+        lock(&self.call).clone()
+    }
+
+    pub(super) fn stats_interval(&self) -> Option<Duration> {
+        lock(&self.settings).stats_interval()
     }
 
     pub(super) fn gop_cache(&self) -> GopCache {

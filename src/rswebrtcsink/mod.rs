@@ -44,6 +44,7 @@ mod imp;
 mod one_call;
 mod pad;
 mod settings;
+mod statistics;
 mod timing;
 mod track_sink;
 mod viewers;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The sink's own properties; the common ones are in `gst_glue::settings`.
 
+use std::time::Duration;
+
 use gst::glib;
 use gst::glib::prelude::*;
 use gst::prelude::*;
 
 use crate::gst_glue::settings::CallSettings;
+use crate::gst_glue::stats::stats_properties;
 
 use super::track_sink::EarlyData;
 use super::viewers::GopCache;
@@ -23,6 +26,8 @@ pub struct Settings {
     pub gop_cache: GopCache,
     /// ms
     pub min_force_key_unit_interval: u32,
+    /// ms; 0: never.
+    stats_interval: u32,
 }
 
 impl Default for Settings {
@@ -33,6 +38,7 @@ impl Default for Settings {
             sync: true,
             gop_cache: GopCache::Auto,
             min_force_key_unit_interval: 500,
+            stats_interval: 1000,
         }
     }
 }
@@ -69,13 +75,15 @@ impl Settings {
                 .default_value(defaults.min_force_key_unit_interval)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                .nick("Statistics")
-                .blurb("Counters of the call, W3C names: one structure a peer, in it one a stream")
-                .read_only()
-                .build(),
         ]);
+        properties.extend(stats_properties(defaults.stats_interval));
         properties
+    }
+
+    /// Time between two messages with statistics; `None`: there are none.
+    pub fn stats_interval(&self) -> Option<Duration> {
+        let interval = Duration::from_millis(self.stats_interval.into());
+        Some(interval).filter(|interval| !interval.is_zero())
     }
 
     /// Sets a property.
@@ -86,6 +94,7 @@ impl Settings {
         match pspec.name() {
             "early-data" => self.early_data = value.get().unwrap_or(self.early_data),
             "sync" => self.sync = value.get().unwrap_or(self.sync),
+            "stats-interval" => self.stats_interval = value.get().unwrap_or(self.stats_interval),
             "gop-cache" => self.gop_cache = value.get().unwrap_or(self.gop_cache),
             "min-force-key-unit-interval" => {
                 let interval = value.get().unwrap_or(self.min_force_key_unit_interval);
@@ -101,6 +110,7 @@ impl Settings {
         match pspec.name() {
             "early-data" => Some(self.early_data.to_value()),
             "sync" => Some(self.sync.to_value()),
+            "stats-interval" => Some(self.stats_interval.to_value()),
             "gop-cache" => Some(self.gop_cache.to_value()),
             "min-force-key-unit-interval" => Some(self.min_force_key_unit_interval.to_value()),
             _ => self.call.get(pspec),

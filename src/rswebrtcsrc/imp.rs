@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The source bin: states, pads, and what a call's events do to them.
 //!
-//! Lock order: `streams`, then `call`; `settings` alone. Each is taken for moments and never held
+//! Lock order: `streams`, then `call`; `settings` and `sampler` alone. Each is taken for moments and never held
 //! over a call into GStreamer, a session's wait or a message.
 
 use std::sync::atomic::Ordering;
@@ -14,6 +14,7 @@ use gst::subclass::prelude::*;
 use tokio::sync::mpsc;
 
 use crate::gst_glue::settings::Connection;
+use crate::gst_glue::stats::Sampler;
 use crate::gst_glue::{caps, errors, events, media_pad, report};
 use crate::logging::SRC as CAT;
 use crate::media::codec::MediaKind;
@@ -26,6 +27,7 @@ use crate::signalling::Role;
 use super::call::{SrcCall, SrcPeer};
 use super::pad::Stream;
 use super::settings::Settings;
+use super::statistics::PROPERTY;
 use crate::session::calls::{Calls, ONLY_PEER};
 
 /// A state change to READY waits this long for the bye; the rest goes on in the background.
@@ -35,6 +37,7 @@ pub struct RsWebRtcSrc {
     settings: Mutex<Settings>,
     call: Mutex<Option<Arc<SrcCall>>>,
     streams: Mutex<Vec<Stream>>,
+    pub(super) sampler: Mutex<Sampler>,
 }
 
 #[glib::object_subclass]
@@ -58,28 +61,18 @@ impl ObjectImpl for RsWebRtcSrc {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let latency = {
-            let mut settings = lock(&self.settings);
-            settings.set(value, pspec);
-            settings.latency
-        };
-        if pspec.name() == "latency" {
-            let jitter_buffers: Vec<_> = lock(&self.streams)
-                .iter()
-                .map(Stream::jitter_buffer)
-                .collect();
-            for jitter_buffer in jitter_buffers {
-                jitter_buffer.set_property("latency", latency);
+        lock(&self.settings).set(value, pspec);
+        match pspec.name() {
+            "latency" | "audio-latency" | "video-latency" | "latency-mode" | "broken-frames" => {
+                self.play_out_as_set();
             }
-            let _ = self.post_message(gst::message::Latency::builder().src(&*self.obj()).build());
+            _ => {}
         }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
-            let call = lock(&self.call).clone();
-            let stats = call.map(|call| call.calls.stats()).unwrap_or_default();
-            return report::stats_structure(&stats).to_value();
+            return self.statistics(PROPERTY).to_value();
         }
         let settings = lock(&self.settings);
         settings
@@ -257,6 +250,7 @@ impl RsWebRtcSrc {
         handle: impl Fn(&Self, &Arc<SrcCall>, E, &mut report::Teller) -> bool + Send + 'static,
     ) -> Result<(), gst::ErrorMessage> {
         *lock(&self.call) = Some(call.clone());
+        self.keep_statistics(&call);
         let weak = self.obj().downgrade();
         let of_call = Arc::downgrade(&call);
         let reports = lock(&self.settings).call.reports_on_stderr();
@@ -372,8 +366,12 @@ impl RsWebRtcSrc {
         lock(&self.streams)
     }
 
-    pub(super) fn latency(&self) -> u32 {
-        lock(&self.settings).latency
+    pub(super) fn call(&self) -> Option<Arc<SrcCall>> {
+        lock(&self.call).clone()
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        lock(&self.settings).clone()
     }
 }
 

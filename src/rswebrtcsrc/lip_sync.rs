@@ -13,6 +13,9 @@ use gst::prelude::*;
 
 use crate::logging::SRC as CAT;
 
+/// Streams are moved by so much with each of their frames, ns: nothing has to be repeated or dropped
+/// for it.
+pub const STEP: u64 = 2_000_000;
 /// Smaller differences are the jitter of the measurement.
 const THRESHOLD: i64 = 2_000_000;
 /// Larger ones are no lip-sync but a sender with a broken clock.

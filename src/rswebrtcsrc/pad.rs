@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What stands behind one source pad: track source, jitter buffer and, unless RTP is wanted,
-//! depayloader and parser.
+//! What stands behind one source pad: track source, jitter buffer, for video what finds its frames,
+//! and, unless RTP is wanted, depayloader and parser.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::glib;
 use gst::prelude::*;
 
-use crate::gst_glue::caps::{Carriage, Part, rtp_caps, source_pad_caps};
+use crate::gst_glue::caps::{Carriage, Part, rtp_caps};
 use crate::gst_glue::errors::missing_element;
-use crate::gst_glue::media_pad::MediaPad;
-use crate::gst_glue::report;
-use crate::media::codec::Codec;
+use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 use crate::session::negotiation::AgreedStream;
 
+use super::frame_gate::FrameGate;
+use super::frames::Policy;
 use super::lip_sync::LipSync;
+use super::output::{ghost_pad, watch};
+use super::playout::{Playout, Wanted, jitter_buffer};
 use super::track_src::{Feed, KeyFrameRequest, TrackSrc};
 use super::vp9_size;
-
-/// So many packets in a row, and the stream starts without waiting for the jitter buffer to fill.
-const FAST_START_PACKETS: u32 = 1;
 
 /// One stream that a pad gives.
 pub struct Stream {
@@ -32,9 +31,13 @@ pub struct Stream {
     pub peer: Arc<str>,
     /// The session's index of the stream.
     pub index: usize,
+    /// Audio or video.
+    pub kind: MediaKind,
     queue: Arc<InboundQueue>,
     track: TrackSrc,
     jitter_buffer: gst::Element,
+    /// What can be changed and read while it plays.
+    pub playout: Arc<Playout>,
     elements: Vec<gst::Element>,
     /// Data came out of the pad.
     flows: Arc<AtomicBool>,
@@ -59,8 +62,8 @@ pub struct Config {
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// What the peer delivers.
     pub queue: Arc<InboundQueue>,
-    /// Jitter buffer, ms.
-    pub latency: u32,
+    /// How it is played out.
+    pub wanted: Wanted,
     /// Sends a PLI.
     pub key_frame: KeyFrameRequest,
     /// Tell people about the caps on stderr.
@@ -79,7 +82,13 @@ impl Stream {
         config: Config,
         lip_sync: &Arc<LipSync>,
     ) -> Result<Self, gst::ErrorMessage> {
-        let ghost = ghost_pad(template, &config)?;
+        let ghost = ghost_pad(
+            template,
+            &config.name,
+            &config.codec,
+            config.msid.as_deref(),
+        )
+        .map_err(|e| failed(&config.name, &e))?;
         let reorders = ["H264", "H265"].contains(&config.codec.name.as_str());
         let flows = watch(&ghost, reorders, config.tells);
         let _ = ghost.set_active(true);
@@ -92,28 +101,52 @@ impl Stream {
         } else {
             depayloading(&config.codec)
         };
-        let parts = elements.and_then(|e| Ok((jitter_buffer(config.latency)?, e)));
+        let parts = elements.and_then(|e| {
+            let jitter_buffer = jitter_buffer(config.wanted.latency)
+                .map_err(|e| missing_element("rtpjitterbuffer", &e))?;
+            Ok((jitter_buffer, e))
+        });
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
         let orientation = orientation_id(&config.extensions);
+        let key_frame = Arc::new(config.key_frame);
+        let policy = if as_rtp {
+            Policy::Count
+        } else {
+            config.wanted.policy()
+        };
+        let gate = (config.codec.kind == MediaKind::Video)
+            .then(|| FrameGate::new(&config.codec.name, policy, key_frame.clone()));
+        let repaired = config.codec.feedback.iter().any(|f| f == "nack");
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,
             codec: config.codec.clone(),
             alternatives: config.alternatives,
             orientation,
-            key_frame: config.key_frame,
+            key_frame,
         });
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
+        elements.extend(gate.clone().map(Cast::upcast));
+        let playout = Playout::new(
+            jitter_buffer.clone(),
+            gate,
+            track.clone(),
+            as_rtp,
+            repaired,
+            &config.wanted,
+        );
         elements.extend(depayloading);
         let stream = Self {
             ghost,
             peer: config.peer,
             index: config.index,
+            kind: config.codec.kind,
             queue: config.queue,
             track,
             jitter_buffer,
+            playout: Arc::new(playout),
             elements,
             flows,
             ended: AtomicBool::new(false),
@@ -153,11 +186,6 @@ impl Stream {
     /// Whether `queue` is where its packets come from.
     pub fn is_fed_by(&self, queue: &Arc<InboundQueue>) -> bool {
         Arc::ptr_eq(&self.queue, queue)
-    }
-
-    /// The jitter buffer, whose `latency` may change at any time.
-    pub fn jitter_buffer(&self) -> gst::Element {
-        self.jitter_buffer.clone()
     }
 
     /// Whether data came out of the pad.
@@ -246,103 +274,6 @@ fn announce_extensions(caps: &mut gst::Caps, extensions: &[(u8, HeaderExtension)
     }
 }
 
-fn ghost_pad(
-    template: &gst::PadTemplate,
-    config: &Config,
-) -> Result<gst::GhostPad, gst::ErrorMessage> {
-    // A template of its own, so that linking sees this stream's caps and not all that there are.
-    let narrowed = gst::PadTemplate::new(
-        template.name_template(),
-        gst::PadDirection::Src,
-        gst::PadPresence::Sometimes,
-        &source_pad_caps(&config.codec),
-    )
-    .map_err(|e| failed(&config.name, &e))?;
-    let pad = gst::PadBuilder::<MediaPad>::from_template(&narrowed)
-        .name(config.name.as_str())
-        .build();
-    pad.set_property("msid", &config.msid);
-    Ok(pad.upcast())
-}
-
-/// Notes that data flows, and tells the caps that come out.
-fn watch(ghost: &gst::GhostPad, reorders: bool, tells: bool) -> Arc<AtomicBool> {
-    let flows = Arc::new(AtomicBool::new(false));
-    let seen = flows.clone();
-    let times = Mutex::new(FrameTimes::default());
-    ghost.add_probe(
-        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-        move |pad, info| {
-            if pad.is_linked() {
-                seen.store(true, Ordering::Relaxed);
-                let reordered = info.buffer_mut().is_some_and(|buffer| {
-                    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                    times.complete(buffer)
-                });
-                if reordered && reorders {
-                    warn_reordered(pad);
-                }
-                return gst::PadProbeReturn::Ok;
-            }
-            // Nobody wants this stream; an error would end the others too.
-            info.data = None;
-            gst::PadProbeReturn::Handled
-        },
-    );
-    ghost.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
-        if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
-            report::caps_known(tells, &pad.name(), caps.caps());
-        }
-        gst::PadProbeReturn::Ok
-    });
-    flows
-}
-
-/// Gives frames the duration of the one before, where the stream names none: the last one of a
-/// recording would last no time at all, and players would leave it out.
-#[derive(Debug, Default)]
-struct FrameTimes {
-    last: Option<gst::ClockTime>,
-    step: Option<gst::ClockTime>,
-    reordered: bool,
-}
-
-impl FrameTimes {
-    /// Tells whether this is the first frame that is sent out of the order of its time.
-    fn complete(&mut self, buffer: &mut gst::Buffer) -> bool {
-        let Some(pts) = buffer.pts() else {
-            return false;
-        };
-        let backwards = self.last.is_some_and(|last| pts < last);
-        let first = backwards && !self.reordered && buffer.dts().is_none();
-        self.reordered |= backwards;
-        self.step = self
-            .last
-            .and_then(|last| pts.checked_sub(last))
-            .filter(|step| !step.is_zero())
-            .or(self.step);
-        self.last = Some(pts);
-        if buffer.duration().is_none() && self.step.is_some() && !self.reordered {
-            buffer.make_mut().set_duration(self.step);
-        }
-        first
-    }
-}
-
-fn warn_reordered(pad: &gst::GhostPad) {
-    if let Some(element) = pad.parent_element() {
-        gst::element_warning!(
-            element,
-            gst::StreamError::Format,
-            (
-                "the video on pad {} has B-frames: mp4mux needs h264timestamper before it, or the \
-                 recording gets wrong times. Better still, have the sender encode without them",
-                pad.name()
-            )
-        );
-    }
-}
-
 /// Whether what is linked to `ghost` takes RTP and no encoded stream.
 fn wants_rtp(ghost: &gst::GhostPad, codec: &Codec) -> bool {
     let (Some(peer), Some(carriage)) = (ghost.peer(), Carriage::of(&codec.name)) else {
@@ -350,15 +281,6 @@ fn wants_rtp(ghost: &gst::GhostPad, codec: &Codec) -> bool {
     };
     let taken = peer.query_caps(None);
     !taken.can_intersect(&carriage.encoded_caps()) && taken.can_intersect(&rtp_caps(codec))
-}
-
-fn jitter_buffer(latency: u32) -> Result<gst::Element, gst::ErrorMessage> {
-    gst::ElementFactory::make("rtpjitterbuffer")
-        .property("latency", latency)
-        .property("do-lost", true)
-        .property("faststart-min-packets", FAST_START_PACKETS)
-        .build()
-        .map_err(|e| missing_element("rtpjitterbuffer", &e))
 }
 
 fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
@@ -376,11 +298,9 @@ fn depayloading(codec: &Codec) -> Result<Vec<gst::Element>, gst::ErrorMessage> {
     .flatten()
     .map(|part| {
         let element = part.make()?;
-        if element.has_property("request-keyframe") {
-            element.set_property("request-keyframe", true);
-            if carriage.name == "VP9" {
-                vp9_size::complete(&element);
-            }
+        // Key frames are asked for by the gate before, for all codecs alike.
+        if carriage.name == "VP9" && element.has_property("request-keyframe") {
+            vp9_size::complete(&element);
         }
         Ok(element)
     })
@@ -392,38 +312,4 @@ fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {
         gst::CoreError::Failed,
         ("cannot make pad {}: {}", name, error)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_frame_without_a_duration_lasts_as_long_as_the_one_before() {
-        gst::init().unwrap();
-        let mut times = FrameTimes::default();
-        let lasts: Vec<_> = [0, 40, 80]
-            .map(|ms| {
-                let mut buffer = gst::Buffer::new();
-                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
-                times.complete(&mut buffer);
-                buffer.duration().map(|d| d.mseconds())
-            })
-            .into();
-        assert_eq!(lasts, [None, Some(40), Some(40)]);
-    }
-
-    #[test]
-    fn frames_out_of_order_are_told_once() {
-        gst::init().unwrap();
-        let mut times = FrameTimes::default();
-        let told: Vec<_> = [0, 100, 33, 66, 200, 133]
-            .map(|ms| {
-                let mut buffer = gst::Buffer::new();
-                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
-                times.complete(&mut buffer)
-            })
-            .into();
-        assert_eq!(told, [false, false, true, false, false, false]);
-    }
 }

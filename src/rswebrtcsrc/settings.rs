@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The source's own properties; the common ones are in `gst_glue::settings`.
 
+use std::time::Duration;
+
 use gst::glib;
 use gst::glib::prelude::*;
 use gst::prelude::*;
 
 use crate::gst_glue::errors::settings_error;
 use crate::gst_glue::settings::CallSettings;
+use crate::gst_glue::stats::stats_properties;
 use crate::media::codec::{MediaKind, SUPPORTED, Supported, supported};
 use crate::session::negotiation::{Receiving, Wish};
+
+use super::playout::{BrokenFrames, LatencyMode, Wanted};
 
 /// All settings of a source; read as a snapshot.
 #[derive(Debug, Clone)]
@@ -16,7 +21,16 @@ pub struct Settings {
     /// What both elements have.
     pub call: CallSettings,
     /// Jitter buffer, ms.
-    pub latency: u32,
+    latency: u32,
+    /// -1: as `latency`.
+    audio_latency: i32,
+    /// -1: as `latency`.
+    video_latency: i32,
+    /// Who decides.
+    pub latency_mode: LatencyMode,
+    broken_frames: BrokenFrames,
+    /// ms; 0: never.
+    stats_interval: u32,
     video_codecs: Option<String>,
     audio_codecs: Option<String>,
     video_streams: u32,
@@ -28,6 +42,11 @@ impl Default for Settings {
         Self {
             call: CallSettings::of_src(),
             latency: 200,
+            audio_latency: -1,
+            video_latency: -1,
+            latency_mode: LatencyMode::default(),
+            broken_frames: BrokenFrames::default(),
+            stats_interval: 1000,
             video_codecs: None,
             audio_codecs: None,
             video_streams: 1,
@@ -49,6 +68,21 @@ impl Settings {
                 .default_value(defaults.latency)
                 .mutable_playing()
                 .build(),
+            latency_property("audio-latency", "Latency of audio", defaults.audio_latency),
+            latency_property("video-latency", "Latency of video", defaults.video_latency),
+            glib::ParamSpecEnum::builder_with_default("latency-mode", defaults.latency_mode)
+                .nick("Latency mode")
+                .blurb("Who decides how large jitter buffers are")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("broken-frames", defaults.broken_frames)
+                .nick("Broken frames")
+                .blurb(
+                    "What happens with video frames that lack packets in spite of all repair, and \
+                     with those that refer to them",
+                )
+                .mutable_playing()
+                .build(),
             codecs_property(
                 "video-codecs",
                 "Video codecs",
@@ -63,13 +97,29 @@ impl Settings {
             ),
             streams_property("video-streams", "Video streams", defaults.video_streams),
             streams_property("audio-streams", "Audio streams", defaults.audio_streams),
-            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                .nick("Statistics")
-                .blurb("Counters of the call, W3C names: one structure a peer, in it one a stream")
-                .read_only()
-                .build(),
         ]);
+        properties.extend(stats_properties(defaults.stats_interval));
         properties
+    }
+
+    /// How streams of `kind` are played out.
+    pub fn wanted(&self, kind: MediaKind) -> Wanted {
+        let own = match kind {
+            MediaKind::Audio => self.audio_latency,
+            MediaKind::Video => self.video_latency,
+        };
+        let latency = u32::try_from(own).unwrap_or(self.latency);
+        Wanted {
+            latency: Duration::from_millis(latency.into()),
+            mode: self.latency_mode,
+            broken_frames: self.broken_frames,
+        }
+    }
+
+    /// Time between two messages with statistics; `None`: there are none.
+    pub fn stats_interval(&self) -> Option<Duration> {
+        let interval = Duration::from_millis(self.stats_interval.into());
+        Some(interval).filter(|interval| !interval.is_zero())
     }
 
     /// Sets a property.
@@ -80,6 +130,11 @@ impl Settings {
         let text = || value.get::<Option<String>>().ok().flatten();
         match pspec.name() {
             "latency" => self.latency = value.get().unwrap_or(self.latency),
+            "audio-latency" => self.audio_latency = value.get().unwrap_or(self.audio_latency),
+            "video-latency" => self.video_latency = value.get().unwrap_or(self.video_latency),
+            "latency-mode" => self.latency_mode = value.get().unwrap_or(self.latency_mode),
+            "broken-frames" => self.broken_frames = value.get().unwrap_or(self.broken_frames),
+            "stats-interval" => self.stats_interval = value.get().unwrap_or(self.stats_interval),
             "video-codecs" => self.video_codecs = text(),
             "audio-codecs" => self.audio_codecs = text(),
             "video-streams" => self.video_streams = value.get().unwrap_or(self.video_streams),
@@ -93,6 +148,11 @@ impl Settings {
     pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
         match pspec.name() {
             "latency" => Some(self.latency.to_value()),
+            "audio-latency" => Some(self.audio_latency.to_value()),
+            "video-latency" => Some(self.video_latency.to_value()),
+            "latency-mode" => Some(self.latency_mode.to_value()),
+            "broken-frames" => Some(self.broken_frames.to_value()),
+            "stats-interval" => Some(self.stats_interval.to_value()),
             "video-codecs" => Some(self.video_codecs.to_value()),
             "audio-codecs" => Some(self.audio_codecs.to_value()),
             "video-streams" => Some(self.video_streams.to_value()),
@@ -126,6 +186,17 @@ impl Settings {
             audio: self.audio_streams as usize,
         }))
     }
+}
+
+fn latency_property(name: &'static str, nick: &'static str, default: i32) -> glib::ParamSpec {
+    glib::ParamSpecInt::builder(name)
+        .nick(nick)
+        .blurb("As latency, for this kind of streams only, ms; -1: as latency")
+        .minimum(-1)
+        .maximum(60_000)
+        .default_value(default)
+        .mutable_playing()
+        .build()
 }
 
 fn streams_property(name: &'static str, nick: &'static str, default: u32) -> glib::ParamSpec {

@@ -26,7 +26,6 @@ impl RsWebRtcSrc {
         tells: bool,
     ) {
         let obj = self.obj();
-        let latency = self.latency();
         let mut added = false;
         for (stream, queue) in agreed {
             let (Some(queue), true) = (queue, self.is_current(call)) else {
@@ -50,6 +49,7 @@ impl RsWebRtcSrc {
             let of_call = Arc::downgrade(call);
             let id = peer.id.clone();
             let index = stream.stream;
+            let wanted = self.wanted(stream.codec.kind);
             let config = Config {
                 name,
                 peer: peer.id.clone(),
@@ -59,7 +59,7 @@ impl RsWebRtcSrc {
                 alternatives: stream.alternatives,
                 extensions: stream.extensions,
                 queue,
-                latency,
+                wanted,
                 key_frame: Box::new(move || {
                     if let Some(call) = of_call.upgrade() {
                         call.calls.request_key_frame(&id, index);

@@ -23,6 +23,7 @@ use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Popped};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 
+use super::latency::Lateness;
 use super::splice::Splice;
 
 glib::wrapper! {
@@ -46,7 +47,7 @@ pub struct Feed {
     /// Id of the header extension that tells which way up the picture is.
     pub orientation: Option<u8>,
     /// Called with every key frame request from downstream.
-    pub key_frame: KeyFrameRequest,
+    pub key_frame: Arc<KeyFrameRequest>,
 }
 
 impl TrackSrc {
@@ -68,6 +69,11 @@ impl TrackSrc {
     /// Another connection goes on with the stream: `false` if it brings another encoding.
     pub fn renew(&self, codec: Codec, alternatives: Vec<Codec>, orientation: Option<u8>) -> bool {
         self.imp().renew(codec, alternatives, orientation)
+    }
+
+    /// How late its packets come.
+    pub fn lateness(&self) -> Option<Duration> {
+        self.imp().lateness()
     }
 
     /// The stream is over once what is queued was read.
@@ -95,6 +101,7 @@ mod imp {
         orientation: Option<(u8, Orientation)>,
         key_frame: Arc<KeyFrameRequest>,
         splice: Splice,
+        lateness: Lateness,
         /// The payload type that went out first, once the call was made again.
         payload_type: Option<u8>,
         rtcp_pad: Option<gst::Pad>,
@@ -260,8 +267,9 @@ mod imp {
                 refused: None,
                 // Upright until something else is said.
                 orientation: feed.orientation.map(|id| (id, Orientation::from_cvo(0))),
-                key_frame: Arc::new(feed.key_frame),
+                key_frame: feed.key_frame,
                 splice: Splice::default(),
+                lateness: Lateness::default(),
                 payload_type: None,
                 rtcp_pad: None,
                 paused: false,
@@ -281,6 +289,7 @@ mod imp {
             };
             track.payload_type.get_or_insert(track.codec.payload_type);
             track.splice.start_over();
+            track.lateness.start_over();
             track.codec = codec;
             track.alternatives = alternatives;
             track.refused = None;
@@ -295,9 +304,18 @@ mod imp {
             let mut guard = self.lock();
             let track = guard.as_mut()?;
             let payload_type = track.payload_type.unwrap_or(track.codec.payload_type);
-            track
-                .splice
-                .pass(packet, track.codec.clock_rate, payload_type)
+            let clock_rate = track.codec.clock_rate;
+            let packet = track.splice.pass(packet, clock_rate, payload_type)?;
+            if let Some(timestamp) = packet.timestamp() {
+                track
+                    .lateness
+                    .arrived(timestamp, clock_rate, packet.arrival);
+            }
+            Some(packet)
+        }
+
+        pub fn lateness(&self) -> Option<Duration> {
+            self.lock().as_ref()?.lateness.highest()
         }
 
         /// Whether a packet is of a codec that the pad was made for; the caps follow its payload

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! One call, or those of everybody who comes: what an element has, by its signaller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::StreamStats;
+use crate::peer::{PathStats, StreamStats};
 
 use super::Session;
-use super::host::{Host, PeerStats};
+use super::host::Host;
 use super::negotiation::{AgreedStream, Wish};
 
 /// See the module. Both elements treat either alike, but for their events.
@@ -16,6 +17,17 @@ pub enum Calls {
     One(Session),
     /// Whoever comes.
     Many(Host),
+}
+
+/// What is known of one peer.
+#[derive(Debug, Clone)]
+pub struct PeerStats {
+    /// Its number.
+    pub id: Arc<str>,
+    /// Its streams with their counters, in the order of the m-lines.
+    pub streams: Vec<(AgreedStream, StreamStats)>,
+    /// The path to it.
+    pub path: PathStats,
 }
 
 /// Name of the one peer of a call.
@@ -84,7 +96,11 @@ impl Calls {
     /// Counters of every stream of every peer.
     pub fn stats(&self) -> Vec<PeerStats> {
         match self {
-            Self::One(session) => vec![(ONLY_PEER.into(), session.stats())],
+            Self::One(session) => vec![PeerStats {
+                id: ONLY_PEER.into(),
+                streams: session.stats(),
+                path: session.path_stats(),
+            }],
             Self::Many(host) => host.stats(),
         }
     }
@@ -92,8 +108,8 @@ impl Calls {
     /// Counters of every stream of `peer`.
     pub fn stats_of(&self, peer: &str) -> Vec<(AgreedStream, StreamStats)> {
         let all = self.stats().into_iter();
-        let mut of_peer = all.filter(|(id, _)| **id == *peer);
-        of_peer.next().map(|(_, stats)| stats).unwrap_or_default()
+        let mut of_peer = all.filter(|p| *p.id == *peer);
+        of_peer.next().map(|p| p.streams).unwrap_or_default()
     }
 
     /// The host, if it is one.

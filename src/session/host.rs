@@ -16,13 +16,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::{BitrateLimits, IceServer, PeerFactory, StreamStats};
+use crate::peer::{BitrateLimits, IceServer, PeerFactory};
 use crate::signalling::http::server::{Arrival, Server, ServerConfig};
 use crate::signalling::{Role, SignallingError};
 
+use super::calls::PeerStats;
 use super::event::Event;
 use super::fan::Fan;
-use super::negotiation::{AgreedStream, Wish};
+use super::negotiation::Wish;
 use super::{Done, Session, SessionConfig, SessionOptions};
 
 /// Events of all peers that may wait for the element; the forwarders await room.
@@ -66,9 +67,6 @@ pub enum HostEvent {
     /// Nobody can come; the last event.
     Failed(SignallingError),
 }
-
-/// Number of a peer, and its streams with their counters.
-pub type PeerStats = (Arc<str>, Vec<(AgreedStream, StreamStats)>);
 
 /// Many calls.
 pub struct Host {
@@ -192,7 +190,9 @@ impl Host {
         let collect = async move {
             let mut all = Vec::with_capacity(sessions.len());
             for (id, session) in sessions {
-                all.push((id, session.collect_stats().await));
+                let streams = session.collect_stats().await;
+                let path = session.path_stats();
+                all.push(PeerStats { id, streams, path });
             }
             all
         };

@@ -161,6 +161,10 @@ mod imp {
                 state.times = None;
                 outcome.key_frame_needed |= state.depacketizer.lose();
             }
+            if rtp.payload().is_ok_and(<[u8]>::is_empty) {
+                // Padding: it has a number and nothing else.
+                return outcome;
+            }
             // A last packet should have the marker, but need not.
             if state.times.is_some_and(|t| t.rtp != rtp.timestamp()) {
                 state.finish(&mut outcome);

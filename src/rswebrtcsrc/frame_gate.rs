@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MPL-2.0
+//! A private element between jitter buffer and depayloader: lets whole frames pass, counts frames
+//! and freezes, and asks for key frames.
+//!
+//! GStreamer's depayloaders do not do it: in 1.22 rtph265depay knows no key frames at all,
+//! rtph264depay waits for one only where it puts access units together, and then takes one with a
+//! hole for whole; single NAL units of a picture of which others are lost go out as a picture.
+
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_rtp::rtp_buffer::RTPBuffer;
+
+use crate::gst_glue::stats::FrameFigures;
+use crate::logging::SRC as CAT;
+use crate::media::{frame_start, keyframe};
+
+use super::frames::{Done, Frames, Place, Policy};
+use super::freezes::Freezes;
+use super::track_src::KeyFrameRequest;
+
+glib::wrapper! {
+    /// See the module.
+    pub struct FrameGate(ObjectSubclass<imp::FrameGate>)
+        @extends gst::Element, gst::Object;
+}
+
+impl FrameGate {
+    /// For a stream of this encoding; `ask` sends a PLI.
+    pub fn new(encoding_name: &str, policy: Policy, ask: Arc<KeyFrameRequest>) -> Self {
+        let gate: Self = glib::Object::new();
+        gate.imp().attach(encoding_name, policy, ask);
+        gate
+    }
+
+    /// What happens with broken frames from now on.
+    pub fn set_policy(&self, policy: Policy) {
+        self.imp().set_policy(policy);
+    }
+
+    /// Size of the jitter buffer before it: frames are shown so long after their time.
+    pub fn set_latency(&self, latency: Duration) {
+        self.imp().lock().latency = latency;
+    }
+
+    /// Since the beginning.
+    pub fn counts(&self) -> FrameFigures {
+        let state = self.imp().lock();
+        let shown = state.freezes.counts();
+        FrameFigures {
+            freezes: shown.freezes,
+            freezes_duration: shown.freezes_duration,
+            pauses: shown.pauses,
+            pauses_duration: shown.pauses_duration,
+            inter_frame_delay: shown.total,
+            ..state.counts
+        }
+    }
+}
+
+mod imp {
+    use super::*;
+
+    pub struct FrameGate {
+        sink: gst::Pad,
+        src: gst::Pad,
+        pub(super) state: Mutex<State>,
+    }
+
+    pub(super) struct State {
+        encoding_name: String,
+        frames: Frames<gst::Buffer>,
+        policy: Option<Policy>,
+        pub(super) counts: FrameFigures,
+        pub(super) freezes: Freezes,
+        pub(super) latency: Duration,
+        ask: Option<Arc<KeyFrameRequest>>,
+        /// What goes out next; kept for its room.
+        out: Vec<gst::Buffer>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for FrameGate {
+        const NAME: &'static str = "GstRsWebRtcFrameGate";
+        type Type = super::FrameGate;
+        type ParentType = gst::Element;
+
+        fn with_class(class: &Self::Class) -> Self {
+            let template = |name: &str| {
+                // infallible: both are in `pad_templates`.
+                class
+                    .pad_template(name)
+                    .unwrap_or_else(|| unreachable!("pad template {name}"))
+            };
+            let sink = gst::Pad::builder_from_template(&template("sink"))
+                .chain_function(|_, parent, buffer| {
+                    Self::catch_panic_pad_function(
+                        parent,
+                        || Err(gst::FlowError::Error),
+                        |gate| gate.chain(buffer),
+                    )
+                })
+                .event_function(|pad, parent, event| {
+                    Self::catch_panic_pad_function(parent, || false, |gate| gate.event(pad, event))
+                })
+                .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
+                .build();
+            let src = gst::Pad::builder_from_template(&template("src"))
+                .flags(gst::PadFlags::PROXY_CAPS)
+                .build();
+            Self {
+                sink,
+                src,
+                state: Mutex::new(State {
+                    encoding_name: String::new(),
+                    frames: Frames::new(Policy::Count),
+                    policy: None,
+                    counts: FrameFigures::default(),
+                    freezes: Freezes::default(),
+                    latency: Duration::ZERO,
+                    ask: None,
+                    out: Vec::new(),
+                }),
+            }
+        }
+    }
+
+    impl ObjectImpl for FrameGate {
+        fn constructed(&self) {
+            self.parent_constructed();
+            // Fails only where the element has a pad of that name.
+            let _ = self.obj().add_pad(&self.sink);
+            let _ = self.obj().add_pad(&self.src);
+        }
+    }
+
+    impl GstObjectImpl for FrameGate {}
+
+    impl ElementImpl for FrameGate {
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+                let caps = gst::Caps::new_empty_simple("application/x-rtp");
+                [
+                    ("sink", gst::PadDirection::Sink),
+                    ("src", gst::PadDirection::Src),
+                ]
+                .into_iter()
+                .filter_map(|(name, direction)| {
+                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+                })
+                .collect()
+            });
+            TEMPLATES.as_ref()
+        }
+
+        fn change_state(
+            &self,
+            transition: gst::StateChange,
+        ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+            let result = self.parent_change_state(transition);
+            if transition == gst::StateChange::PausedToReady {
+                self.lock().frames.reset();
+            }
+            result
+        }
+    }
+
+    impl FrameGate {
+        pub fn attach(&self, encoding_name: &str, policy: Policy, ask: Arc<KeyFrameRequest>) {
+            let mut state = self.lock();
+            state.encoding_name = encoding_name.to_owned();
+            state.frames = Frames::new(policy);
+            state.ask = Some(ask);
+        }
+
+        /// From any thread: what is held goes out with the next packet, from its own.
+        pub fn set_policy(&self, policy: Policy) {
+            self.lock().policy = Some(policy);
+        }
+
+        fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+            let now = Instant::now();
+            let mut guard = self.lock();
+            let state = &mut *guard;
+            let mut out = std::mem::take(&mut state.out);
+            if let Some(policy) = state.policy.take() {
+                state.frames.set_policy(policy, &mut out);
+            }
+            let pts = buffer.pts();
+            let done = match place(&state.encoding_name, &buffer) {
+                Some(place) => state.frames.take(place, buffer, now, &mut out),
+                // The jitter buffer lets nothing through that is no RTP.
+                None => Done::default(),
+            };
+            let ask = state.count(done, pts, || self.obj().current_running_time());
+            drop(guard);
+            self.ask(ask);
+            self.push(out)
+        }
+
+        fn event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+            let now = Instant::now();
+            match event.view() {
+                gst::EventView::CustomDownstream(custom)
+                    if custom
+                        .structure()
+                        .is_some_and(|s| s.name() == "GstRTPPacketLost") =>
+                {
+                    let ask = {
+                        let mut state = self.lock();
+                        let done = state.frames.lose(now);
+                        state.count(done, None, || None)
+                    };
+                    self.ask(ask);
+                }
+                gst::EventView::Eos(_) => {
+                    let out = {
+                        let mut state = self.lock();
+                        let mut out = std::mem::take(&mut state.out);
+                        let done = state.frames.end(now, &mut out);
+                        state.count(done, None, || None);
+                        out
+                    };
+                    // The end follows whatever became of it.
+                    let _ = self.push(out);
+                }
+                gst::EventView::FlushStop(_) => self.lock().frames.reset(),
+                _ => {}
+            }
+            gst::Pad::event_default(pad, Some(&*self.obj()), event)
+        }
+
+        fn ask(&self, ask: Option<Arc<KeyFrameRequest>>) {
+            if let Some(ask) = ask {
+                gst::debug!(CAT, imp = self, "a hole: asking for a key frame");
+                ask();
+            }
+        }
+
+        fn push(&self, mut out: Vec<gst::Buffer>) -> Result<gst::FlowSuccess, gst::FlowError> {
+            let mut result = Ok(gst::FlowSuccess::Ok);
+            for buffer in out.drain(..) {
+                if result.is_ok() {
+                    result = self.src.push(buffer);
+                }
+            }
+            let mut state = self.lock();
+            if state.out.capacity() < out.capacity() {
+                state.out = out;
+            }
+            result
+        }
+
+        /// Never held over a push, an event or a request.
+        pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl State {
+        /// Adds up; gives whom to ask for a key frame, if that is due.
+        fn count(
+            &mut self,
+            done: Done,
+            pts: Option<gst::ClockTime>,
+            now: impl FnOnce() -> Option<gst::ClockTime>,
+        ) -> Option<Arc<KeyFrameRequest>> {
+            self.counts.received += u64::from(done.frames);
+            self.counts.key_frames += u64::from(done.key_frames);
+            self.counts.broken += u64::from(done.broken);
+            self.counts.dropped += u64::from(done.dropped);
+            if done.frames + done.broken > done.dropped
+                && let Some(pts) = pts
+            {
+                // Its time, or now where it is too late for that.
+                let due = Duration::from_nanos(pts.nseconds()) + self.latency;
+                let now = now().map_or(Duration::ZERO, |t| Duration::from_nanos(t.nseconds()));
+                self.freezes.shown(due.max(now));
+            }
+            self.ask.clone().filter(|_| done.ask)
+        }
+    }
+
+    /// What a packet says of its place; `None` when it is no RTP packet.
+    fn place(encoding_name: &str, buffer: &gst::Buffer) -> Option<Place> {
+        let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
+        let payload = rtp.payload().unwrap_or_default();
+        Some(Place {
+            sequence: rtp.seq(),
+            timestamp: rtp.timestamp(),
+            marker: rtp.is_marker(),
+            begins: frame_start::begins(encoding_name, payload),
+            key: keyframe::is_key(encoding_name, payload),
+            empty: payload.is_empty(),
+        })
+    }
+}

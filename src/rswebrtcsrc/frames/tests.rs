@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MPL-2.0
+use super::*;
+
+/// A stream of frames of three packets each, of which every tenth is a key frame.
+struct Stream {
+    frames: Frames<u16>,
+    now: Instant,
+    out: Vec<u16>,
+    sum: Done,
+    asked: u32,
+}
+
+const PACKETS: u16 = 3;
+
+impl Stream {
+    fn new(policy: Policy) -> Self {
+        Self {
+            frames: Frames::new(policy),
+            now: Instant::now(),
+            out: Vec::new(),
+            sum: Done::default(),
+            asked: 0,
+        }
+    }
+
+    fn place(number: u16) -> Place {
+        let (frame, part) = (number / PACKETS, number % PACKETS);
+        Place {
+            sequence: number,
+            timestamp: u32::from(frame) * 3000,
+            marker: part == PACKETS - 1,
+            begins: part == 0,
+            key: frame % 10 == 0 && part == 0,
+            empty: false,
+        }
+    }
+
+    fn note(&mut self, done: Done) {
+        self.asked += u32::from(done.ask);
+        self.sum.add(done);
+    }
+
+    fn take(&mut self, place: Place) {
+        let (now, number) = (self.now, place.sequence);
+        let done = self.frames.take(place, number, now, &mut self.out);
+        self.note(done);
+        self.now += Duration::from_millis(11);
+    }
+
+    fn run(&mut self, numbers: impl Iterator<Item = u16>) -> &mut Self {
+        numbers.for_each(|number| self.take(Self::place(number)));
+        self
+    }
+
+    /// Frames of which something came out, and whether all of each did.
+    fn came(&self) -> Vec<(u16, bool)> {
+        let mut came: Vec<(u16, u16)> = Vec::new();
+        for number in &self.out {
+            match came.last_mut().filter(|last| last.0 == number / PACKETS) {
+                Some(last) => last.1 += 1,
+                None => came.push((number / PACKETS, 1)),
+            }
+        }
+        came.into_iter().map(|(f, n)| (f, n == PACKETS)).collect()
+    }
+}
+
+fn whole(frames: impl Iterator<Item = u16>) -> Vec<(u16, bool)> {
+    frames.map(|frame| (frame, true)).collect()
+}
+
+#[test]
+fn without_holes_everything_comes_out_frame_by_frame() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(0..2);
+    assert!(stream.out.is_empty(), "not before it is whole");
+    stream.run(2..90);
+    assert_eq!(stream.out, (0..90).collect::<Vec<_>>());
+    assert_eq!((stream.sum.frames, stream.sum.key_frames), (30, 3));
+    assert_eq!((stream.sum.dropped, stream.asked), (0, 0));
+}
+
+#[test]
+fn wherever_the_hole_is_nothing_broken_comes_out_before_the_next_key_frame() {
+    // The first, the middle and the last packet of frame 4.
+    for lost in 12..15 {
+        let mut stream = Stream::new(Policy::Drop);
+        stream.run((0..60).filter(|n| *n != lost));
+        assert_eq!(stream.came(), whole((0..4).chain(10..20)), "packet {lost}");
+        assert_eq!(stream.sum.dropped, 6, "packet {lost}");
+        assert!(stream.sum.broken >= 1 && stream.sum.broken <= 2);
+    }
+}
+
+#[test]
+fn a_key_frame_right_behind_a_hole_is_whole_if_its_beginning_is_there() {
+    let mut stream = Stream::new(Policy::Drop);
+    // Frame 9 is lost whole, or to its last packet.
+    stream.run((0..45).filter(|n| !(27..30).contains(n)));
+    assert_eq!(stream.came(), whole((0..9).chain(10..15)));
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run((0..45).filter(|n| *n != 29));
+    assert_eq!(stream.came(), whole((0..9).chain(10..15)));
+}
+
+#[test]
+fn a_key_frame_with_a_hole_is_none() {
+    for lost in 30..33 {
+        let mut stream = Stream::new(Policy::Drop);
+        stream.run((0..90).filter(|n| *n != lost));
+        assert_eq!(stream.came(), whole((0..10).chain(20..30)), "packet {lost}");
+    }
+}
+
+#[test]
+fn a_key_frame_is_asked_for_once_and_again_while_none_comes() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run((0..15).filter(|n| *n != 13));
+    assert_eq!(stream.asked, 1);
+    stream.run(15..30);
+    assert_eq!(stream.asked, 1, "165 ms later");
+    // Key frames are lost, too.
+    stream.run((30..120).filter(|n| *n % 30 != 0));
+    assert!((3..=5).contains(&stream.asked), "{}", stream.asked);
+    let asked = stream.asked;
+    stream.run(120..150);
+    assert_eq!(stream.asked, asked, "it is there");
+}
+
+#[test]
+fn a_loss_that_is_told_counts_like_one_that_is_seen() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(0..10);
+    let done = stream.frames.lose(stream.now);
+    assert!(done.ask, "at once");
+    stream.note(done);
+    stream.run(11..60);
+    assert_eq!(stream.came(), whole((0..3).chain(10..20)));
+}
+
+#[test]
+fn a_stream_starts_at_a_key_frame() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(6..45);
+    assert_eq!(stream.came(), whole(10..15));
+    assert!(stream.asked > 0);
+}
+
+#[test]
+fn to_pass_is_to_give_all_that_comes_at_once() {
+    let mut stream = Stream::new(Policy::Pass);
+    stream.run((5..60).filter(|n| *n % 7 != 0));
+    let all: Vec<_> = (5..60).filter(|n| *n % 7 != 0).collect();
+    assert_eq!(stream.out, all);
+    assert!(stream.asked > 0 && stream.sum.broken > 0);
+    assert_eq!(stream.sum.dropped, 0);
+    let mut stream = Stream::new(Policy::Count);
+    stream.run((0..60).filter(|n| *n % 7 != 0));
+    assert_eq!(stream.asked, 0);
+}
+
+#[test]
+fn padding_belongs_to_no_frame_and_is_no_hole() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(0..3);
+    let padding = Place {
+        sequence: 3,
+        empty: true,
+        begins: false,
+        ..Stream::place(2)
+    };
+    stream.take(padding);
+    // What follows has numbers that are one higher.
+    for number in 3..30 {
+        let place = Place {
+            sequence: number + 1,
+            ..Stream::place(number)
+        };
+        stream.take(place);
+    }
+    assert_eq!((stream.sum.frames, stream.sum.broken), (10, 0));
+    assert_eq!(stream.out.len(), 31);
+}
+
+#[test]
+fn the_last_frame_comes_out_if_it_is_whole() {
+    let unmarked = |n| Place {
+        marker: false,
+        ..Stream::place(n)
+    };
+    let mut stream = Stream::new(Policy::Drop);
+    (0..6).for_each(|n| stream.take(unmarked(n)));
+    let (now, mut out) = (stream.now, Vec::new());
+    assert_eq!(stream.came(), whole(0..1));
+    assert_eq!(stream.frames.end(now, &mut out).frames, 1);
+    assert_eq!(out, [3, 4, 5], "a sender without markers");
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(0..5);
+    let mut out = Vec::new();
+    assert_eq!(stream.frames.end(now, &mut out).dropped, 1);
+    assert!(out.is_empty(), "cut off");
+}
+
+#[test]
+fn the_policy_can_change_at_any_packet() {
+    let mut stream = Stream::new(Policy::Drop);
+    stream.run(0..4);
+    stream.frames.set_policy(Policy::Pass, &mut stream.out);
+    assert_eq!(stream.out, [0, 1, 2, 3]);
+    stream.run(4..5);
+    assert_eq!(stream.out.last(), Some(&4));
+    stream.frames.set_policy(Policy::Drop, &mut stream.out);
+    stream.run(5..33);
+    assert_eq!(stream.out[5..], [30, 31, 32], "its beginning was out");
+}
+
+#[test]
+fn a_frame_without_end_is_not_kept() {
+    let mut stream = Stream::new(Policy::Drop);
+    for number in 0..20_000u16 {
+        let place = Place {
+            sequence: number,
+            timestamp: 0,
+            marker: false,
+            begins: number == 0,
+            key: true,
+            empty: false,
+        };
+        stream.take(place);
+        assert!(stream.frames.held.len() <= LONGEST_FRAME);
+    }
+    assert!(stream.out.is_empty());
+}
+
+#[test]
+fn numbers_wrap() {
+    let mut stream = Stream::new(Policy::Drop);
+    for number in 0..30u16 {
+        let place = Place {
+            sequence: number.wrapping_add(65_520),
+            ..Stream::place(number)
+        };
+        stream.take(place);
+    }
+    assert_eq!((stream.sum.frames, stream.sum.dropped), (10, 0));
+}

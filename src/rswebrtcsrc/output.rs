@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The pads of a source, and what comes out of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::gst_glue::caps::source_pad_caps;
+use crate::gst_glue::media_pad::MediaPad;
+use crate::gst_glue::report;
+use crate::media::codec::Codec;
+
+/// A pad `name` for a stream of `codec` that the remote calls `msid`.
+///
+/// # Errors
+///
+/// GStreamer's word for a template that cannot be.
+pub fn ghost_pad(
+    template: &gst::PadTemplate,
+    name: &str,
+    codec: &Codec,
+    msid: Option<&str>,
+) -> Result<gst::GhostPad, glib::BoolError> {
+    // A template of its own, so that linking sees this stream's caps and not all that there are.
+    let narrowed = gst::PadTemplate::new(
+        template.name_template(),
+        gst::PadDirection::Src,
+        gst::PadPresence::Sometimes,
+        &source_pad_caps(codec),
+    )?;
+    let pad = gst::PadBuilder::<MediaPad>::from_template(&narrowed)
+        .name(name)
+        .build();
+    pad.set_property("msid", msid);
+    Ok(pad.upcast())
+}
+
+/// Notes that data flows, and tells the caps that come out.
+pub fn watch(ghost: &gst::GhostPad, reorders: bool, tells: bool) -> Arc<AtomicBool> {
+    let flows = Arc::new(AtomicBool::new(false));
+    let seen = flows.clone();
+    let times = Mutex::new(FrameTimes::default());
+    ghost.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+        move |pad, info| {
+            if pad.is_linked() {
+                seen.store(true, Ordering::Relaxed);
+                let reordered = info.buffer_mut().is_some_and(|buffer| {
+                    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+                    times.complete(buffer)
+                });
+                if reordered && reorders {
+                    warn_reordered(pad);
+                }
+                return gst::PadProbeReturn::Ok;
+            }
+            // Nobody wants this stream; an error would end the others too.
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        },
+    );
+    ghost.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
+            report::caps_known(tells, &pad.name(), caps.caps());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    flows
+}
+
+/// Gives frames the duration of the one before, where the stream names none: the last one of a
+/// recording would last no time at all, and players would leave it out.
+#[derive(Debug, Default)]
+struct FrameTimes {
+    last: Option<gst::ClockTime>,
+    step: Option<gst::ClockTime>,
+    reordered: bool,
+}
+
+impl FrameTimes {
+    /// Tells whether this is the first frame that is sent out of the order of its time.
+    fn complete(&mut self, buffer: &mut gst::Buffer) -> bool {
+        let Some(pts) = buffer.pts() else {
+            return false;
+        };
+        let backwards = self.last.is_some_and(|last| pts < last);
+        let first = backwards && !self.reordered && buffer.dts().is_none();
+        self.reordered |= backwards;
+        self.step = self
+            .last
+            .and_then(|last| pts.checked_sub(last))
+            .filter(|step| !step.is_zero())
+            .or(self.step);
+        self.last = Some(pts);
+        if buffer.duration().is_none() && self.step.is_some() && !self.reordered {
+            buffer.make_mut().set_duration(self.step);
+        }
+        first
+    }
+}
+
+fn warn_reordered(pad: &gst::GhostPad) {
+    if let Some(element) = pad.parent_element() {
+        gst::element_warning!(
+            element,
+            gst::StreamError::Format,
+            (
+                "the video on pad {} has B-frames: mp4mux needs h264timestamper before it, or the \
+                 recording gets wrong times. Better still, have the sender encode without them",
+                pad.name()
+            )
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_without_a_duration_lasts_as_long_as_the_one_before() {
+        gst::init().unwrap();
+        let mut times = FrameTimes::default();
+        let lasts: Vec<_> = [0, 40, 80]
+            .map(|ms| {
+                let mut buffer = gst::Buffer::new();
+                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
+                times.complete(&mut buffer);
+                buffer.duration().map(|d| d.mseconds())
+            })
+            .into();
+        assert_eq!(lasts, [None, Some(40), Some(40)]);
+    }
+
+    #[test]
+    fn frames_out_of_order_are_told_once() {
+        gst::init().unwrap();
+        let mut times = FrameTimes::default();
+        let told: Vec<_> = [0, 100, 33, 66, 200, 133]
+            .map(|ms| {
+                let mut buffer = gst::Buffer::new();
+                buffer.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
+                times.complete(&mut buffer)
+            })
+            .into();
+        assert_eq!(told, [false, false, true, false, false, false]);
+    }
+}

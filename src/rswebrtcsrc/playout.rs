@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MPL-2.0
+//! How one stream is played out: its jitter buffer, its frames, and what is known of both.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gst::glib;
+use gst::prelude::*;
+
+use crate::gst_glue::stats::PlayoutFigures;
+use crate::logging::SRC as CAT;
+
+use super::frame_gate::FrameGate;
+use super::frames::Policy;
+use super::latency::Auto;
+use super::track_src::TrackSrc;
+
+/// Who decides how large jitter buffers are.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRsWebRtcLatencyMode")]
+pub enum LatencyMode {
+    /// The user.
+    #[default]
+    #[enum_value(
+        name = "As latency, audio-latency and video-latency say",
+        nick = "fixed"
+    )]
+    Fixed,
+    /// Each stream's packets.
+    #[enum_value(
+        name = "As each stream needs: raised at once when packets come later, lowered slowly",
+        nick = "auto"
+    )]
+    Auto,
+}
+
+/// What happens with video frames that have holes, and with those that refer to them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRsWebRtcBrokenFrames")]
+pub enum BrokenFrames {
+    /// They stay inside.
+    #[default]
+    #[enum_value(
+        name = "Drop them, and what follows up to the next key frame",
+        nick = "drop"
+    )]
+    Drop,
+    /// They come out.
+    #[enum_value(name = "Pass all that arrives", nick = "pass")]
+    Pass,
+}
+
+/// What the user wishes for a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Size of the jitter buffer, with [`LatencyMode::Auto`] the one to begin with.
+    pub latency: Duration,
+    /// See there.
+    pub mode: LatencyMode,
+    /// See there.
+    pub broken_frames: BrokenFrames,
+}
+
+impl Wanted {
+    /// What frames that a depayloader takes go through.
+    pub fn policy(&self) -> Policy {
+        match self.broken_frames {
+            BrokenFrames::Drop => Policy::Drop,
+            BrokenFrames::Pass => Policy::Pass,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Playout {
+    jitter_buffer: gst::Element,
+    /// Video's.
+    gate: Option<FrameGate>,
+    track: TrackSrc,
+    /// RTP goes out, and its holes are whoever takes it's.
+    as_rtp: bool,
+    /// Lost packets are sent again.
+    repaired: bool,
+    latency: Mutex<Latency>,
+    delay: Arc<BufferDelay>,
+}
+
+#[derive(Debug)]
+struct Latency {
+    current: Duration,
+    auto: Option<Auto>,
+}
+
+/// Time that packets were in the jitter buffer.
+#[derive(Debug, Default)]
+struct BufferDelay {
+    nanoseconds: AtomicU64,
+    packets: AtomicU64,
+}
+
+impl Playout {
+    /// Of a stream that is made of these elements.
+    pub fn new(
+        jitter_buffer: gst::Element,
+        gate: Option<FrameGate>,
+        track: TrackSrc,
+        as_rtp: bool,
+        repaired: bool,
+        wanted: &Wanted,
+    ) -> Self {
+        let delay = Arc::default();
+        measure(&jitter_buffer, &delay);
+        let playout = Self {
+            jitter_buffer,
+            gate,
+            track,
+            as_rtp,
+            repaired,
+            latency: Mutex::new(Latency {
+                current: Duration::MAX,
+                auto: None,
+            }),
+            delay,
+        };
+        playout.set(wanted);
+        playout
+    }
+
+    /// Takes what the user wishes now.
+    pub fn set(&self, wanted: &Wanted) {
+        let latency = {
+            let mut latency = self.lock();
+            match wanted.mode {
+                LatencyMode::Fixed => {
+                    latency.auto = None;
+                    latency.current = wanted.latency;
+                }
+                LatencyMode::Auto => {
+                    let auto = latency
+                        .auto
+                        .get_or_insert_with(|| Auto::new(wanted.latency));
+                    latency.current = auto.current();
+                }
+            }
+            latency.current
+        };
+        self.apply(latency);
+        if let Some(gate) = self.gate.as_ref().filter(|_| !self.as_rtp) {
+            gate.set_policy(wanted.policy());
+        }
+    }
+
+    /// With [`LatencyMode::Auto`]: sets the latency that the packets need. The jitter buffer tells
+    /// the pipeline (message LATENCY) where that is another than before.
+    pub fn adapt(&self, round_trip: Option<Duration>, now: Instant) {
+        let highest = self.track.lateness();
+        let changed = {
+            let mut latency = self.lock();
+            let (Some(auto), Some(highest)) = (latency.auto.as_mut(), highest) else {
+                return;
+            };
+            auto.update(highest, round_trip.filter(|_| self.repaired), now);
+            let wanted = auto.current();
+            let before = std::mem::replace(&mut latency.current, wanted);
+            (before != wanted).then_some(wanted)
+        };
+        if let Some(latency) = changed {
+            gst::info!(
+                CAT,
+                obj = self.jitter_buffer,
+                "packets come up to {highest:?} late: latency is {latency:?}"
+            );
+            self.apply(latency);
+        }
+    }
+
+    /// Since the beginning.
+    pub fn figures(&self) -> PlayoutFigures {
+        let stats = self.jitter_buffer.property::<gst::Structure>("stats");
+        let counted = |name: &str| stats.get::<u64>(name).unwrap_or_default();
+        PlayoutFigures {
+            frames: self.gate.as_ref().map(FrameGate::counts),
+            latency: self.lock().current,
+            buffer_delay: Duration::from_nanos(self.delay.nanoseconds.load(Ordering::Relaxed)),
+            emitted: self.delay.packets.load(Ordering::Relaxed),
+            late: counted("num-late"),
+            given_up: counted("num-lost"),
+        }
+    }
+
+    fn apply(&self, latency: Duration) {
+        let milliseconds = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+        self.jitter_buffer.set_property("latency", milliseconds);
+        if let Some(gate) = &self.gate {
+            gate.set_latency(latency);
+        }
+    }
+
+    /// Never held over a call into GStreamer.
+    fn lock(&self) -> MutexGuard<'_, Latency> {
+        self.latency.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A jitter buffer for `latency`.
+///
+/// # Errors
+///
+/// GStreamer's word where there is none.
+pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, glib::BoolError> {
+    /// So many packets in a row, and the stream starts without waiting for it to fill.
+    const FAST_START_PACKETS: u32 = 1;
+    let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+    // Not drop-on-latency: a key frame comes faster than it is played, and would be dropped.
+    gst::ElementFactory::make("rtpjitterbuffer")
+        .property("latency", latency)
+        .property("do-lost", true)
+        .property("faststart-min-packets", FAST_START_PACKETS)
+        // Lip-sync moves streams in small steps (see `lip_sync`).
+        .property("max-ts-offset-adjustment", super::lip_sync::STEP)
+        .build()
+}
+
+/// The time of arrival is a packet's DTS, before and behind the jitter buffer.
+fn measure(jitter_buffer: &gst::Element, delay: &Arc<BufferDelay>) {
+    let Some(src) = jitter_buffer.static_pad("src") else {
+        return;
+    };
+    let delay = delay.clone();
+    let element = jitter_buffer.downgrade();
+    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let arrival = info.buffer().and_then(|buffer| buffer.dts());
+        let now = element.upgrade().and_then(|e| e.current_running_time());
+        if let (Some(arrival), Some(now)) = (arrival, now) {
+            let spent = now.saturating_sub(arrival).nseconds();
+            delay.nanoseconds.fetch_add(spent, Ordering::Relaxed);
+            delay.packets.fetch_add(1, Ordering::Relaxed);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
