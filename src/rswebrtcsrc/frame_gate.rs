@@ -78,6 +78,8 @@ mod imp {
         pub(super) freezes: Freezes,
         pub(super) latency: Duration,
         ask: Option<Arc<KeyFrameRequest>>,
+        /// Packets without media that stayed inside: what follows is renumbered.
+        removed: u16,
         /// What goes out next; kept for its room.
         out: Vec<gst::Buffer>,
     }
@@ -122,6 +124,7 @@ mod imp {
                     freezes: Freezes::default(),
                     latency: Duration::ZERO,
                     ask: None,
+                    removed: 0,
                     out: Vec::new(),
                 }),
             }
@@ -191,7 +194,11 @@ mod imp {
             }
             let pts = buffer.pts();
             let done = match place(&state.encoding_name, &buffer) {
-                Some(place) => state.frames.take(place, buffer, now, &mut out),
+                Some(place) => {
+                    let buffer = renumbered(buffer, place.sequence, state.removed);
+                    state.removed = state.removed.wrapping_add(u16::from(place.empty));
+                    state.frames.take(place, buffer, now, &mut out)
+                }
                 // The jitter buffer lets nothing through that is no RTP.
                 None => Done::default(),
             };
@@ -282,6 +289,28 @@ mod imp {
             }
             self.ask.clone().filter(|_| done.ask)
         }
+    }
+
+    /// `buffer` with a sequence number that is lower by `removed`.
+    fn renumbered(mut buffer: gst::Buffer, sequence: u16, removed: u16) -> gst::Buffer {
+        let header = match buffer.n_memory() {
+            0 => None,
+            _ if removed == 0 => None,
+            // The header alone: our packets have it in a memory of its own.
+            _ => buffer
+                .peek_memory(0)
+                .map_readable()
+                .ok()
+                .map(|m| m.to_vec()),
+        };
+        if let Some(mut header) = header
+            && let Some(number) = header.get_mut(2..4)
+        {
+            number.copy_from_slice(&sequence.wrapping_sub(removed).to_be_bytes());
+            let memory = gst::Memory::from_mut_slice(header);
+            buffer.make_mut().replace_memory(0, memory);
+        }
+        buffer
     }
 
     /// What a packet says of its place; `None` when it is no RTP packet.

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 /// A key frame that was asked for and does not come is asked for again after this time: the
 /// request can be lost too.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
+/// See `Frames::fillers`.
+const FILLERS_REMEMBERED: u16 = 1000;
 /// No frame has so many packets; what goes on longer is nothing to keep.
 const LONGEST_FRAME: usize = 8192;
 
@@ -19,7 +21,7 @@ const LONGEST_FRAME: usize = 8192;
 pub enum Policy {
     /// Only whole frames; after a hole none before a key frame.
     Drop,
-    /// All packets come out at once; holes only make a key frame be asked for.
+    /// All media comes out at once; holes only make a key frame be asked for.
     Pass,
     /// As [`Self::Pass`], and nothing is asked for.
     Count,
@@ -82,6 +84,11 @@ pub struct Frames<T> {
     hole: bool,
     /// Markers are used.
     marked: bool,
+    /// So many packets ago at most, packets without media were among the others: padding or FEC,
+    /// whose loss is none.
+    fillers: u16,
+    /// Timestamps of the last two frames.
+    times: [Option<u32>; 2],
     asked: Option<Instant>,
 }
 
@@ -103,6 +110,8 @@ impl<T> Frames<T> {
             waiting: policy == Policy::Drop,
             hole: false,
             marked: false,
+            fillers: 0,
+            times: [None; 2],
             asked: None,
         }
     }
@@ -122,23 +131,31 @@ impl<T> Frames<T> {
         }
     }
 
-    /// Takes a packet; what comes out is appended to `out`.
+    /// Takes a packet; what comes out is appended to `out`. Packets without media stay inside.
     pub fn take(&mut self, place: Place, packet: T, now: Instant, out: &mut Vec<T>) -> Done {
         let mut done = Done::default();
         let jumped = self.expected.is_some_and(|n| n != place.sequence);
         self.expected = Some(place.sequence.wrapping_add(1));
-        let hole = std::mem::take(&mut self.hole) || jumped;
+        let mut hole = std::mem::take(&mut self.hole) || jumped;
+        if hole && self.is_between_frames(&place) {
+            hole = false;
+        }
         if hole {
-            done.add(self.lose(now));
-            self.hole = false;
+            done.add(self.fail(now));
         }
         if place.empty {
-            // It belongs to no frame, and only its number counts, also to what is behind.
-            self.keep_or_pass(packet, out);
+            // It belongs to no frame, and only its number counts. What it says of a hole before it
+            // is not enough.
+            self.hole = hole && self.frame.is_none();
+            self.fillers = FILLERS_REMEMBERED;
             return done;
         }
+        self.fillers = self.fillers.saturating_sub(1);
         if self.frame.is_some_and(|f| f.timestamp != place.timestamp) {
             done.add(self.finish(now, out));
+        }
+        if self.times[1] != Some(place.timestamp) {
+            self.times = [self.times[1], Some(place.timestamp)];
         }
         let frame = self.frame.get_or_insert(Frame {
             timestamp: place.timestamp,
@@ -151,7 +168,11 @@ impl<T> Frames<T> {
             frame.broken = true;
             self.held.clear();
         }
-        self.keep_or_pass(packet, out);
+        if self.policy == Policy::Drop {
+            self.held.push(packet);
+        } else {
+            out.push(packet);
+        }
         if place.marker {
             self.marked = true;
             done.add(self.finish(now, out));
@@ -162,6 +183,14 @@ impl<T> Frames<T> {
     /// Packets before the next one are lost for good.
     pub fn lose(&mut self, now: Instant) -> Done {
         self.hole = true;
+        if self.fillers > 0 && self.frame.is_none() {
+            // The next packet shows whether that was one.
+            return Done::default();
+        }
+        self.fail(now)
+    }
+
+    fn fail(&mut self, now: Instant) -> Done {
         if let Some(frame) = &mut self.frame {
             frame.broken = true;
         }
@@ -170,6 +199,18 @@ impl<T> Frames<T> {
             ask: self.policy != Policy::Count && self.may_ask(now),
             ..Done::default()
         }
+    }
+
+    /// Whether the hole before `place` was made by packets without media alone: they are in use,
+    /// the frame before was ended, and the next one begins when it should.
+    fn is_between_frames(&self, place: &Place) -> bool {
+        let [Some(first), Some(second)] = self.times else {
+            return false;
+        };
+        let usual = second.wrapping_sub(first);
+        let step = place.timestamp.wrapping_sub(second);
+        let as_usual = step > 0 && step <= usual.saturating_add(usual / 2);
+        self.fillers > 0 && self.frame.is_none() && place.begins && !place.empty && as_usual
     }
 
     /// Nothing follows. Where the sender marks the last packets of frames, one that has no such
@@ -187,15 +228,6 @@ impl<T> Frames<T> {
     /// Another stream begins, or this one from another place.
     pub fn reset(&mut self) {
         *self = Self::new(self.policy);
-    }
-
-    fn keep_or_pass(&mut self, packet: T, out: &mut Vec<T>) {
-        let held = self.policy == Policy::Drop && self.frame.is_some();
-        if held {
-            self.held.push(packet);
-        } else {
-            out.push(packet);
-        }
     }
 
     fn finish(&mut self, now: Instant, out: &mut Vec<T>) -> Done {

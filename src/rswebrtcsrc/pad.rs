@@ -210,7 +210,8 @@ impl Stream {
     fn plug(&self, bin: &gst::Bin, lip_sync: &Arc<LipSync>) -> Result<(), glib::BoolError> {
         bin.add_many(&self.elements)?;
         gst::Element::link_many(&self.elements)?;
-        self.connect_reports(lip_sync)?;
+        let reports = lip_sync.connect(&self.jitter_buffer, &self.ghost.name())?;
+        self.track.set_rtcp_pad(reports);
         let last = self
             .elements
             .last()
@@ -221,39 +222,6 @@ impl Stream {
         for element in self.elements.iter().rev() {
             element.sync_state_with_parent()?;
         }
-        Ok(())
-    }
-
-    fn connect_reports(&self, lip_sync: &Arc<LipSync>) -> Result<(), glib::BoolError> {
-        let sink = self
-            .jitter_buffer
-            .request_pad_simple("sink_rtcp")
-            .ok_or_else(|| glib::bool_error!("the jitter buffer takes no RTCP"))?;
-        let pad = gst::Pad::builder(gst::PadDirection::Src)
-            .name("rtcp")
-            .build();
-        pad.set_active(true)?;
-        pad.link(&sink)
-            .map_err(|e| glib::bool_error!("RTCP pad: {e}"))?;
-        let caps = gst::Caps::new_empty_simple("application/x-rtcp");
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        pad.push_event(gst::event::StreamStart::new(&format!(
-            "{}/rtcp",
-            self.ghost.name()
-        )));
-        pad.push_event(gst::event::Caps::new(&caps));
-        pad.push_event(gst::event::Segment::new(&segment));
-        self.track.set_rtcp_pad(pad);
-        let index = lip_sync.add(&self.jitter_buffer);
-        let lip_sync = Arc::downgrade(lip_sync);
-        self.jitter_buffer
-            .connect("handle-sync", false, move |values| {
-                let sync = values.get(1).and_then(|v| v.get::<gst::Structure>().ok());
-                if let (Some(sync), Some(lip_sync)) = (sync, lip_sync.upgrade()) {
-                    lip_sync.report(index, &sync);
-                }
-                None
-            });
         Ok(())
     }
 }

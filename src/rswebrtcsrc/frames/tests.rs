@@ -159,27 +159,57 @@ fn to_pass_is_to_give_all_that_comes_at_once() {
     assert_eq!(stream.asked, 0);
 }
 
-#[test]
-fn padding_belongs_to_no_frame_and_is_no_hole() {
-    let mut stream = Stream::new(Policy::Drop);
-    stream.run(0..3);
-    let padding = Place {
-        sequence: 3,
-        empty: true,
-        begins: false,
-        ..Stream::place(2)
-    };
-    stream.take(padding);
-    // What follows has numbers that are one higher.
-    for number in 3..30 {
-        let place = Place {
-            sequence: number + 1,
-            ..Stream::place(number)
+/// A stream with a packet without media behind every frame and another amid it, without those that
+/// `lost` says.
+fn with_fillers(policy: Policy, lost: impl Fn(u16) -> bool) -> Stream {
+    let mut stream = Stream::new(policy);
+    let mut sequence = 0;
+    for number in 0..60 {
+        let place = Stream::place(number);
+        let filler = Place {
+            empty: true,
+            begins: false,
+            key: false,
+            ..place
         };
-        stream.take(place);
+        let fillers = if number % PACKETS == 0 { 0 } else { 1 };
+        for place in [place]
+            .into_iter()
+            .chain([filler; 2].into_iter().take(fillers))
+        {
+            let (now, place) = (stream.now, Place { sequence, ..place });
+            if !lost(sequence) {
+                let done = stream.frames.take(place, number, now, &mut stream.out);
+                stream.note(done);
+            } else if sequence % 2 == 0 {
+                // It was told as well.
+                let done = stream.frames.lose(now);
+                stream.note(done);
+            }
+            sequence += 1;
+        }
     }
-    assert_eq!((stream.sum.frames, stream.sum.broken), (10, 0));
-    assert_eq!(stream.out.len(), 31);
+    stream
+}
+
+#[test]
+fn packets_without_media_stay_inside_and_are_no_hole() {
+    for policy in [Policy::Drop, Policy::Pass] {
+        let stream = with_fillers(policy, |_| false);
+        assert_eq!((stream.sum.frames, stream.sum.broken), (20, 0));
+        assert_eq!(stream.out, (0..60).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_lost_packet_behind_a_frame_that_had_no_media_breaks_nothing() {
+    // Five packets a frame, of which the last has none.
+    let stream = with_fillers(Policy::Drop, |n| n % 5 == 4 && n > 20);
+    assert_eq!((stream.sum.frames, stream.asked), (20, 0));
+    // But a frame that is missing is seen by the time of the next.
+    let stream = with_fillers(Policy::Drop, |n| (30..35).contains(&n));
+    assert_eq!(stream.came(), whole((0..6).chain(10..20)));
+    assert!(stream.asked > 0);
 }
 
 #[test]
