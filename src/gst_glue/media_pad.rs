@@ -10,7 +10,8 @@ use gst::subclass::prelude::*;
 glib::wrapper! {
     /// A pad of one stream. Property `msid`: stream and track as `a=msid` names them (RFC 8830),
     /// `STREAM TRACK`; on a sink pad what to announce (by default names of our own, the same
-    /// stream for all pads), on a source pad what the remote announced.
+    /// stream for all pads), on a source pad what the remote announced. Property `bitrate-weight`:
+    /// on a sink pad with video its part of the bitrate, in proportion to the other pads'.
     pub struct MediaPad(ObjectSubclass<imp::MediaPad>)
         @extends gst::GhostPad, gst::ProxyPad, gst::Pad, gst::Object;
 }
@@ -20,14 +21,22 @@ impl MediaPad {
     pub fn msid(&self) -> Option<String> {
         self.property("msid")
     }
+
+    /// Its part of the bitrate, in proportion to the other pads'.
+    pub fn bitrate_weight(&self) -> f64 {
+        self.property("bitrate-weight")
+    }
 }
 
 mod imp {
     use super::*;
 
+    const DEFAULT_WEIGHT: f64 = 1.0;
+
     #[derive(Default)]
     pub struct MediaPad {
         msid: Mutex<Option<String>>,
+        weight: Mutex<Option<f64>>,
     }
 
     #[glib::object_subclass]
@@ -48,12 +57,27 @@ mod imp {
                              'STREAM TRACK'. On a sink pad to be set before data flows",
                         )
                         .build(),
+                    glib::ParamSpecDouble::builder("bitrate-weight")
+                        .nick("Bitrate weight")
+                        .blurb(
+                            "Sink pads with video: its part of the bitrate, in proportion to that \
+                             of the other pads",
+                        )
+                        .minimum(0.01)
+                        .maximum(100.0)
+                        .default_value(DEFAULT_WEIGHT)
+                        .mutable_playing()
+                        .build(),
                 ]
             });
             PROPERTIES.as_ref()
         }
 
-        fn set_property(&self, _id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
+        fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+            if pspec.name() == "bitrate-weight" {
+                *lock(&self.weight) = value.get().ok();
+                return;
+            }
             let msid: Option<String> = value.get().ok().flatten();
             // It becomes a part of one line of a description: words, one space between them.
             let msid = msid.map(|text| {
@@ -61,11 +85,14 @@ mod imp {
                 let words: Vec<_> = words.filter(|word| !word.is_empty()).take(2).collect();
                 words.join(" ")
             });
-            *self.lock() = msid.filter(|text| !text.is_empty());
+            *lock(&self.msid) = msid.filter(|text| !text.is_empty());
         }
 
-        fn property(&self, _id: usize, _pspec: &glib::ParamSpec) -> glib::Value {
-            self.lock().to_value()
+        fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+            if pspec.name() == "bitrate-weight" {
+                return lock(&self.weight).unwrap_or(DEFAULT_WEIGHT).to_value();
+            }
+            lock(&self.msid).to_value()
         }
     }
 
@@ -74,11 +101,9 @@ mod imp {
     impl ProxyPadImpl for MediaPad {}
     impl GhostPadImpl for MediaPad {}
 
-    impl MediaPad {
-        fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-            // Replaced whole.
-            self.msid.lock().unwrap_or_else(PoisonError::into_inner)
-        }
+    fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        // Replaced whole.
+        value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

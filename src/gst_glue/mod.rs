@@ -4,6 +4,7 @@
 
 pub mod av1;
 pub mod caps;
+pub mod encoders;
 pub mod errors;
 pub mod events;
 pub mod http_settings;

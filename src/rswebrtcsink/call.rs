@@ -9,7 +9,9 @@ use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::session::negotiation::{Sending, Wish};
 
+use super::adaptation::Adaptation;
 use super::gate::Gate;
+use super::key_frames::KeyFrameWatch;
 use crate::session::calls::Calls;
 
 /// Shared by the element and the tracks of one call.
@@ -19,6 +21,8 @@ pub struct SinkCall {
     /// Peers that media flows to.
     pub viewers: Viewers,
     calls: Calls,
+    /// What the paths to the peers carry, and who acts on it.
+    adaptation: Arc<Adaptation>,
     /// At most one key frame is asked of an encoder in this time.
     key_frame_interval: Duration,
     /// Plain data; never held over a call into GStreamer or the session's waits.
@@ -48,6 +52,9 @@ struct Track {
     key_frame_pending: bool,
     /// Nobody upstream took the last request.
     no_key_frames: bool,
+    key_frames: KeyFrameWatch,
+    /// Of all its packets.
+    bytes: u64,
 }
 
 /// What to do about a wish for a key frame.
@@ -110,6 +117,7 @@ impl SinkCall {
             gate: Gate::default(),
             viewers: Viewers::default(),
             calls,
+            adaptation: Arc::default(),
             key_frame_interval,
             tracks: Mutex::default(),
         })
@@ -118,6 +126,11 @@ impl SinkCall {
     /// Where what is sent goes to.
     pub fn calls(&self) -> &Calls {
         &self.calls
+    }
+
+    /// What the paths to the peers carry.
+    pub fn adaptation(&self) -> &Arc<Adaptation> {
+        &self.adaptation
     }
 
     /// Whether media is taken: by a peer, or by a host that keeps it for those who come.
@@ -138,6 +151,8 @@ impl SinkCall {
             key_frame_asked: None,
             key_frame_pending: false,
             no_key_frames: false,
+            key_frames: KeyFrameWatch::default(),
+            bytes: 0,
         });
         tracks.all.len() - 1
     }
@@ -263,8 +278,27 @@ impl SinkCall {
 
     /// Queues a frame; `false` when it was dropped.
     pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
-        self.sent_as(track)
-            .is_some_and(|local| self.calls.push_frame(local, frame))
+        let local = {
+            let mut tracks = self.lock();
+            if let Some(track) = tracks.all.get_mut(track) {
+                track.bytes = track.bytes.wrapping_add(frame.len() as u64);
+                track.key_frames.frame(frame.key, Instant::now);
+            }
+            tracks.sent.iter().position(|sent| *sent == track)
+        };
+        local.is_some_and(|local| self.calls.push_frame(local, frame))
+    }
+
+    /// Bytes of RTP that came for `track` so far, payload only.
+    pub fn bytes(&self, track: usize) -> u64 {
+        self.lock().all.get(track).map_or(0, |t| t.bytes)
+    }
+
+    /// Audio or video, once `track` has a codec and while its pad is there.
+    pub fn kind(&self, track: usize) -> Option<MediaKind> {
+        let tracks = self.lock();
+        let track = tracks.all.get(track).filter(|t| !t.released)?;
+        track.codec.as_ref().map(|codec| codec.kind)
     }
 
     /// Whether `track` is video.
@@ -313,11 +347,26 @@ impl SinkCall {
         }
     }
 
-    /// Whether the request for a key frame of `track` was taken.
-    pub fn makes_key_frames(&self, track: usize, made: bool) {
-        if let Some(track) = self.lock().all.get_mut(track) {
-            track.no_key_frames = !made;
+    /// The request for a key frame of `track` was `taken`, or was not. Tells whether one will come
+    /// of it, as far as is known.
+    pub fn makes_key_frames(&self, track: usize, taken: bool) -> bool {
+        let mut tracks = self.lock();
+        let Some(track) = tracks.all.get_mut(track) else {
+            return false;
+        };
+        if taken {
+            track.key_frames.asked(Instant::now());
         }
+        let made = taken && !track.key_frames.ignores();
+        track.no_key_frames = !made;
+        made
+    }
+
+    /// Whether requests for key frames of `track` are taken and nothing comes of them.
+    pub fn ignores_key_frame_requests(&self, track: usize) -> bool {
+        let tracks = self.lock();
+        let track = tracks.all.get(track);
+        track.is_some_and(|track| track.key_frames.ignores())
     }
 
     /// `track` has ended. Tells whether it was the last one.

@@ -24,6 +24,7 @@ use crate::signalling::Role;
 
 use super::access_unit;
 use super::call::SinkCall;
+use super::congestion::{Congestion, ESTIMATED};
 use super::gate::Closed;
 use super::pad::Chain;
 use super::settings::Settings;
@@ -72,11 +73,18 @@ impl ObjectImpl for RsWebRtcSink {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(value, pspec);
+        self.with_call(|call| self.look_for_encoders(call));
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         if pspec.name() == "stats" {
             return self.statistics(PROPERTY).to_value();
+        }
+        if pspec.name() == ESTIMATED {
+            let call = lock(&self.call).clone();
+            return call
+                .map_or(0, |call| call.adaptation().estimated())
+                .to_value();
         }
         let settings = lock(&self.settings);
         settings
@@ -399,6 +407,7 @@ impl RsWebRtcSink {
     fn stop_call(&self) {
         let call = lock(&self.call).take();
         if let Some(call) = call {
+            call.adaptation().stop();
             if !call.calls().stop(STOP_LIMIT) {
                 gst::info!(CAT, imp = self, "the call ends in the background");
             }
@@ -432,6 +441,7 @@ impl RsWebRtcSink {
         };
         if let Some(chain) = existing {
             if chain.carries(caps) {
+                self.look_for_encoders(&call);
                 return true;
             }
             gst::element_imp_error!(
@@ -452,6 +462,7 @@ impl RsWebRtcSink {
                 if let Some(p) = lock(&self.pads).iter_mut().find(|p| p.ghost == *pad) {
                     p.chain = Some(Arc::new(chain));
                 }
+                self.with_call(|call| self.look_for_encoders(call));
                 true
             }
             Err(message) => {
@@ -465,6 +476,23 @@ impl RsWebRtcSink {
         lock(&self.pads)
             .iter()
             .filter_map(|p| Some((p.track?, p.chain.as_ref()?.track().clone())))
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn current_call(&self) -> Option<Arc<SinkCall>> {
+        lock(&self.call).clone()
+    }
+
+    pub(super) fn congestion(&self) -> Congestion {
+        lock(&self.settings).congestion.clone()
+    }
+
+    /// The pads by their tracks.
+    pub(super) fn ghosts(&self) -> Vec<(usize, MediaPad)> {
+        let pads = lock(&self.pads);
+        let pads = pads.iter();
+        pads.filter_map(|p| Some((p.track?, p.ghost.clone())))
             .collect()
     }
 
@@ -484,7 +512,7 @@ impl RsWebRtcSink {
             .collect()
     }
 
-    fn with_call(&self, act: impl FnOnce(&SinkCall)) {
+    fn with_call(&self, act: impl FnOnce(&Arc<SinkCall>)) {
         let call = lock(&self.call).clone();
         if let Some(call) = call {
             act(&call);

@@ -38,9 +38,15 @@ use gst::glib;
 use gst::prelude::*;
 
 mod access_unit;
+mod adaptation;
+mod bitrate;
 mod call;
+mod congestion;
+mod driving;
+mod encoder;
 mod gate;
 mod imp;
+mod key_frames;
 mod one_call;
 mod pad;
 mod settings;

@@ -71,6 +71,7 @@ impl RsWebRtcSink {
             Event::Connected(info) => {
                 let in_need = self.start_tracks(|_| true);
                 call.gate.open();
+                self.flows(call);
                 if call.viewers.add(&ONLY_PEER.into()) {
                     obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
                 }
@@ -83,11 +84,11 @@ impl RsWebRtcSink {
                 let wanted = call.track_sent_as(local);
                 for (track, sink) in self.tracks() {
                     if wanted == Some(track) && call.may_ask_key_frame(track) {
-                        sink.ask_key_frame();
+                        call.makes_key_frames(track, sink.ask_key_frame());
                     }
                 }
             }
-            Event::Estimate(_) => {}
+            Event::Estimate(estimate) => self.estimated(call, &ONLY_PEER.into(), estimate),
             Event::Interrupted { cause, delay, .. } => {
                 call.gate.interrupt();
                 teller.interrupted(obj.upcast_ref(), &cause, delay);
@@ -150,7 +151,7 @@ impl RsWebRtcSink {
 fn ask_key_frames(call: &SinkCall, tracks: &[(usize, TrackSink)]) {
     for (track, sink) in tracks {
         if call.may_ask_key_frame(*track) {
-            sink.ask_key_frame();
+            call.makes_key_frames(*track, sink.ask_key_frame());
         }
     }
 }

@@ -10,6 +10,7 @@ use gst::prelude::*;
 use crate::gst_glue::settings::CallSettings;
 use crate::gst_glue::stats::stats_properties;
 
+use super::congestion::Congestion;
 use super::track_sink::EarlyData;
 use super::viewers::GopCache;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub min_force_key_unit_interval: u32,
     /// ms; 0: never.
     stats_interval: u32,
+    /// How it adapts to the network; `call` has the limits of it.
+    pub congestion: Congestion,
 }
 
 impl Default for Settings {
@@ -39,6 +42,7 @@ impl Default for Settings {
             gop_cache: GopCache::Auto,
             min_force_key_unit_interval: 500,
             stats_interval: 1000,
+            congestion: Congestion::default(),
         }
     }
 }
@@ -77,6 +81,7 @@ impl Settings {
                 .build(),
         ]);
         properties.extend(stats_properties(defaults.stats_interval));
+        properties.extend(Congestion::properties());
         properties
     }
 
@@ -89,6 +94,10 @@ impl Settings {
     /// Sets a property.
     pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) -> bool {
         if self.call.set(value, pspec) {
+            return true;
+        }
+        if self.congestion.set(value, pspec) {
+            self.call.bitrate = self.congestion.limits();
             return true;
         }
         match pspec.name() {
@@ -113,7 +122,7 @@ impl Settings {
             "stats-interval" => Some(self.stats_interval.to_value()),
             "gop-cache" => Some(self.gop_cache.to_value()),
             "min-force-key-unit-interval" => Some(self.min_force_key_unit_interval.to_value()),
-            _ => self.call.get(pspec),
+            _ => self.congestion.get(pspec).or_else(|| self.call.get(pspec)),
         }
     }
 }

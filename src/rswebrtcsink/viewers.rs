@@ -88,6 +88,7 @@ impl RsWebRtcSink {
                 teller.peer(obj.upcast_ref(), id, &what);
                 self.begin_with_a_picture(call, host, id);
                 call.gate.open();
+                self.flows(call);
                 obj.emit_by_name::<()>("peer-added", &[&&**id]);
             }
             Event::KeyFrameRequest(local) => {
@@ -111,11 +112,19 @@ impl RsWebRtcSink {
             // What a viewer does not get is told to it, by its description.
             Event::LeftOut(_, reason) => gst::info!(CAT, imp = self, "peer {id}: {reason}"),
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
-            Event::Agreed(_) | Event::Estimate(_) | Event::Interrupted { .. } => {}
+            Event::Estimate(estimate) => self.estimated(call, id, estimate),
+            Event::Agreed(_) | Event::Interrupted { .. } => {}
         }
     }
 
-    fn viewer_left(&self, call: &SinkCall, id: &Arc<str>, why: &str, teller: &mut report::Teller) {
+    fn viewer_left(
+        &self,
+        call: &Arc<SinkCall>,
+        id: &Arc<str>,
+        why: &str,
+        teller: &mut report::Teller,
+    ) {
+        self.is_gone(call, id);
         let known = call.viewers.remove(id);
         if known {
             teller.peer(self.obj().upcast_ref(), id, why);
@@ -146,9 +155,8 @@ impl RsWebRtcSink {
             KeyFrame::Now => {
                 let mut tracks = self.tracks().into_iter();
                 let sink = tracks.find(|(t, _)| *t == track).map(|(_, sink)| sink);
-                let made = sink.is_some_and(|sink| sink.ask_key_frame());
-                call.makes_key_frames(track, made);
-                made
+                let taken = sink.is_some_and(|sink| sink.ask_key_frame());
+                call.makes_key_frames(track, taken)
             }
             KeyFrame::After { delay, made } => {
                 if let Some(local) = call.sent_as(track) {

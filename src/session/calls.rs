@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::rtp_packet::OutboundFrame;
-use crate::peer::{PathStats, StreamStats};
+use crate::peer::{BitrateLimits, PathStats, StreamStats};
 
 use super::Session;
 use super::host::Host;
@@ -58,6 +58,14 @@ impl Calls {
                 host.push_frame(local, frame);
                 true
             }
+        }
+    }
+
+    /// New bounds of what is sent to each peer.
+    pub fn set_bitrate_limits(&self, limits: BitrateLimits) {
+        match self {
+            Self::One(session) => session.set_bitrate_limits(limits),
+            Self::Many(host) => host.set_bitrate_limits(limits),
         }
     }
 

@@ -6,8 +6,8 @@
 //! nobody else does; after [`HostEvent::Ended`] or [`HostEvent::Failed`] nothing more is told.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -78,6 +78,8 @@ struct Shared {
     handle: Handle,
     fan: Fan,
     begun: Notify,
+    /// Of each peer; those who come get it, too.
+    bitrate: Mutex<BitrateLimits>,
     finish: CancellationToken,
     cancel: CancellationToken,
     /// All calls are over.
@@ -98,6 +100,7 @@ impl Host {
             handle: handle.clone(),
             fan: Fan::default(),
             begun: Notify::new(),
+            bitrate: Mutex::new(config.bitrate),
             finish: CancellationToken::new(),
             cancel: CancellationToken::new(),
             done: Done::default(),
@@ -136,6 +139,14 @@ impl Host {
     /// Whether frames since the last key frame are kept for those who come.
     pub fn keep_for_late_comers(&self, keep: bool) {
         self.shared.fan.keep(keep);
+    }
+
+    /// New bounds of what is sent to each peer, also to those who come.
+    pub fn set_bitrate_limits(&self, limits: BitrateLimits) {
+        *self.shared.lock_bitrate() = limits;
+        for (_, session) in self.shared.fan.sessions() {
+            session.set_bitrate_limits(limits);
+        }
     }
 
     /// Asks peer `id` for a key frame of stream `stream` (PLI).
@@ -201,6 +212,13 @@ impl Host {
     }
 }
 
+impl Shared {
+    fn lock_bitrate(&self) -> MutexGuard<'_, BitrateLimits> {
+        // Replaced whole.
+        self.bitrate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Host {
     fn drop(&mut self) {
         self.shared.cancel.cancel();
@@ -225,12 +243,11 @@ async fn run(
         server,
         addresses,
         ice_servers,
-        bitrate,
+        bitrate: _,
     } = config;
     let host = Running {
         addresses,
         ice_servers,
-        bitrate,
         factory,
         shared: shared.clone(),
         events,
@@ -251,7 +268,6 @@ async fn run(
 struct Running {
     addresses: Vec<IpAddr>,
     ice_servers: Vec<IceServer>,
-    bitrate: BitrateLimits,
     factory: Arc<dyn PeerFactory>,
     shared: Arc<Shared>,
     events: mpsc::Sender<HostEvent>,
@@ -323,7 +339,7 @@ impl Running {
                 wish_patience: Some(WISH_PATIENCE),
                 start_at_key_frame: true,
                 reconnect: None,
-                bitrate: self.bitrate,
+                bitrate: *self.shared.lock_bitrate(),
             },
         };
         let (session, mut from_session) =

@@ -117,9 +117,7 @@ fn belongs(group: &Group, sent: Instant, arrival: i64) -> bool {
     }
     let arrived = arrival.saturating_sub(group.arrival);
     let left = micros(sent.saturating_duration_since(group.sent));
-    arrived < left
-        && arrived <= BUNCH
-        && arrival.saturating_sub(group.first_arrival) < MAX_BUNCH
+    arrived < left && arrived <= BUNCH && arrival.saturating_sub(group.first_arrival) < MAX_BUNCH
 }
 
 pub(super) fn micros(duration: Duration) -> i64 {

@@ -171,12 +171,8 @@ impl LossBased {
         };
         let fraction = observation.lost / observation.packets;
         self.smoothed += SMOOTHING * (fraction - self.smoothed);
-        self.by_rate.add(
-            observation.rate,
-            observation.packets,
-            observation.lost,
-            now,
-        );
+        self.by_rate
+            .add(observation.rate, observation.packets, observation.lost, now);
         self.observations.push_back(observation);
         if self.observations.len() > OBSERVATIONS {
             self.observations.pop_front();
@@ -268,11 +264,11 @@ impl LossBased {
     }
 
     fn average(&self) -> f64 {
-        let (packets, lost) = self
-            .weighted()
-            .fold((0.0, 0.0), |(packets, lost), (weight, seen)| {
-                (packets + weight * seen.packets, lost + weight * seen.lost)
-            });
+        let (packets, lost) =
+            self.weighted()
+                .fold((0.0, 0.0), |(packets, lost), (weight, seen)| {
+                    (packets + weight * seen.packets, lost + weight * seen.lost)
+                });
         if packets > 0.0 { lost / packets } else { 0.0 }
     }
 
@@ -283,8 +279,8 @@ impl LossBased {
             let loss = model.loss(seen.rate);
             let received = seen.packets - seen.lost;
             first += weight * (seen.lost / loss - received / (1.0 - loss));
-            second -= weight
-                * (seen.lost / (loss * loss) + received / ((1.0 - loss) * (1.0 - loss)));
+            second -=
+                weight * (seen.lost / (loss * loss) + received / ((1.0 - loss) * (1.0 - loss)));
         }
         let inherent = if second < 0.0 {
             model.inherent - STEP * first / second
@@ -312,9 +308,7 @@ impl LossBased {
                 let loss = model.loss(seen.rate);
                 let received = seen.packets - seen.lost;
                 weight
-                    * (seen.lost * loss.ln()
-                        + received * (1.0 - loss).ln()
-                        + bias * seen.packets)
+                    * (seen.lost * loss.ln() + received * (1.0 - loss).ln() + bias * seen.packets)
             })
             .sum()
     }

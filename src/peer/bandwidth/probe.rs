@@ -203,9 +203,7 @@ impl Probes {
         });
         cluster.arrival = Some(match cluster.arrival {
             None => (packet.arrival, packet.size, packet.arrival),
-            Some((first, _, last)) if packet.arrival < first => {
-                (packet.arrival, packet.size, last)
-            }
+            Some((first, _, last)) if packet.arrival < first => (packet.arrival, packet.size, last),
             Some((first, size, last)) => (first, size, last.max(packet.arrival)),
         });
         cluster.result()

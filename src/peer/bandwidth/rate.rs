@@ -68,8 +68,7 @@ impl Capacity {
         };
         let new = mean + WEIGHT * (kbit - mean);
         let error = new - kbit;
-        self.variance =
-            (1.0 - WEIGHT) * self.variance + WEIGHT * error * error / new.max(1.0);
+        self.variance = (1.0 - WEIGHT) * self.variance + WEIGHT * error * error / new.max(1.0);
         self.variance = self.variance.clamp(0.4, 2.5);
         self.mean = Some(new);
     }
@@ -201,7 +200,11 @@ impl RateControl {
         self.draining = None;
         self.changed = Some(now);
         self.current = self.current.max(part * draining.capacity);
-        if gone { Change::Increased } else { Change::Stuck }
+        if gone {
+            Change::Increased
+        } else {
+            Change::Stuck
+        }
     }
 
     fn overuse(&mut self, input: &Input, now: Instant) -> Change {

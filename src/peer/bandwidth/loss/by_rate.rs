@@ -105,7 +105,8 @@ impl LossByRate {
             return None;
         }
         let more = high.rate() / low.rate().max(1.0) - 1.0;
-        let arrives = high.rate() * (1.0 - high.loss()) / (low.rate() * (1.0 - low.loss())).max(1.0);
+        let arrives =
+            high.rate() * (1.0 - high.loss()) / (low.rate() * (1.0 - low.loss())).max(1.0);
         if arrives < 1.0 + ARRIVES * more {
             // The path is full at the lower rate already.
             return None;

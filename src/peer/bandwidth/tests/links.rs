@@ -24,10 +24,17 @@ fn alone(link: &str, seed: u64, time: f64) -> Simulation {
 fn fills_a_narrow_link_with_little_queue() {
     for seed in SEEDS {
         let run = alone("rate=2M queue=200ms delay=25ms jitter=3ms", seed, 40.0);
-        println!("{} {:?}", run.delivered(0, 5.0, 40.0), run.queue(0.0, 40.0, 0.95));
+        println!(
+            "{} {:?}",
+            run.delivered(0, 5.0, 40.0),
+            run.queue(0.0, 40.0, 0.95)
+        );
         run.check(run.delivered(0, 4.0, 5.0) > 0.85 * 2e6, "fast");
         run.check(run.delivered(0, 5.0, 40.0) > 0.90 * 2e6, "full");
-        run.check(run.queue(0.0, 40.0, 0.95) < Duration::from_millis(80), "queue");
+        run.check(
+            run.queue(0.0, 40.0, 0.95) < Duration::from_millis(80),
+            "queue",
+        );
     }
 }
 
@@ -39,8 +46,17 @@ fn follows_a_link_that_becomes_narrow_and_wide_again() {
             seed,
             50.0,
         );
-        println!("{:?} {:?} {} {}", run.queue(22.0, 40.0, 1.0), run.queue(22.0, 40.0, 0.95), run.delivered(0, 25.0, 40.0), run.delivered(0, 46.0, 50.0));
-        run.check(run.queue(22.0, 40.0, 0.95) < Duration::from_millis(150), "queue");
+        println!(
+            "{:?} {:?} {} {}",
+            run.queue(22.0, 40.0, 1.0),
+            run.queue(22.0, 40.0, 0.95),
+            run.delivered(0, 25.0, 40.0),
+            run.delivered(0, 46.0, 50.0)
+        );
+        run.check(
+            run.queue(22.0, 40.0, 0.95) < Duration::from_millis(150),
+            "queue",
+        );
         run.check(run.delivered(0, 25.0, 40.0) > 0.85 * 7e5, "full");
         run.check(run.delivered(0, 45.0, 46.0) > 0.85 * 2e6, "back");
     }
@@ -67,7 +83,10 @@ fn yields_to_a_link_that_drops_what_is_too_much() {
         let run = alone("rate=2M queue=30ms delay=25ms jitter=3ms", seed, 40.0);
         let sent: f64 = run.target(0, 5.0, 40.0);
         let lost = 1.0 - run.delivered(0, 5.0, 40.0) / run.sent(0, 5.0, 40.0);
-        println!("target {sent} delivered {} lost {lost}", run.delivered(0, 5.0, 40.0));
+        println!(
+            "target {sent} delivered {} lost {lost}",
+            run.delivered(0, 5.0, 40.0)
+        );
         run.check(run.delivered(0, 5.0, 40.0) > 0.7 * 2e6, "full");
         run.check(lost < 0.08, "little is lost");
     }
@@ -111,9 +130,16 @@ fn gives_way_to_a_constant_flow() {
         let mut run = Simulation::new(link, BACK, seed, vec![flow]);
         run.other = Box::new(|now| if now.as_secs() < 15 { 0.0 } else { 1.5e6 });
         run.run(seconds(50.0));
-        println!("constant {} {:?}", run.delivered(0, 20.0, 50.0), run.queue(17.0, 50.0, 0.95));
+        println!(
+            "constant {} {:?}",
+            run.delivered(0, 20.0, 50.0),
+            run.queue(17.0, 50.0, 0.95)
+        );
         run.check(run.delivered(0, 20.0, 50.0) > 0.8 * 1.5e6, "full");
-        run.check(run.queue(17.0, 50.0, 0.95) < Duration::from_millis(100), "queue");
+        run.check(
+            run.queue(17.0, 50.0, 0.95) < Duration::from_millis(100),
+            "queue",
+        );
     }
 }
 
@@ -144,7 +170,11 @@ fn goes_on_after_silence_of_the_remote() {
         let link = "rate=2M queue=200ms delay=25ms jitter=3ms";
         let mut run = Simulation::new(link, BACK, seed, vec![flow]);
         run.run(seconds(30.0));
-        println!("silence {} {}", run.target(0, 15.0, 19.0), run.target(0, 19.0, 30.0));
+        println!(
+            "silence {} {}",
+            run.target(0, 15.0, 19.0),
+            run.target(0, 19.0, 30.0)
+        );
         run.check(run.target(0, 15.0, 19.0) > 0.75 * 2e6, "holds");
         run.check(run.target(0, 19.0, 30.0) > 0.85 * 2e6, "goes on");
     }
@@ -174,7 +204,11 @@ fn a_clock_that_is_set_changes_little() {
         let link = "rate=2M queue=200ms delay=25ms jitter=3ms";
         let mut run = Simulation::new(link, BACK, 3, vec![flow]);
         run.run(seconds(30.0));
-        println!("jump {jump} {} {}", run.delivered(0, 15.0, 20.0), run.delivered(0, 20.0, 30.0));
+        println!(
+            "jump {jump} {} {}",
+            run.delivered(0, 15.0, 20.0),
+            run.delivered(0, 20.0, 30.0)
+        );
         run.check(run.delivered(0, 15.0, 20.0) > 0.6 * 2e6, "goes on");
         run.check(run.delivered(0, 20.0, 30.0) > 0.85 * 2e6, "full");
     }
@@ -189,7 +223,11 @@ fn a_longer_path_is_used_as_well() {
             seed,
             40.0,
         );
-        println!("longer {} {}", run.delivered(0, 15.0, 25.0), run.delivered(0, 25.0, 40.0));
+        println!(
+            "longer {} {}",
+            run.delivered(0, 15.0, 25.0),
+            run.delivered(0, 25.0, 40.0)
+        );
         run.check(run.delivered(0, 25.0, 40.0) > 0.85 * 2e6, "full");
     }
 }
@@ -208,11 +246,17 @@ fn tells_whether_a_fixed_rate_fits() {
         let seen = |sample: &super::simulation::Sample| sample.congested;
         narrow.check(narrow.samples(0, 2.0, 20.0).iter().all(seen), "congested");
         let wide = run("rate=5M queue=200ms delay=25ms jitter=3ms");
-        wide.check(!wide.samples(0, 0.0, 20.0).iter().any(seen), "not congested");
+        wide.check(
+            !wide.samples(0, 0.0, 20.0).iter().any(seen),
+            "not congested",
+        );
         wide.check(wide.target(0, 2.0, 20.0) > 2.4e6, "fits");
         // A machine that is busy: every third second all stands still for a while.
         let busy = run("delay=1ms jitter=40ms; 5s: delay=60ms; 5.06s: delay=1ms");
-        busy.check(!busy.samples(0, 0.0, 20.0).iter().any(seen), "busy, not congested");
+        busy.check(
+            !busy.samples(0, 0.0, 20.0).iter().any(seen),
+            "busy, not congested",
+        );
         println!("busy {}", busy.target(0, 2.0, 20.0));
     }
 }
@@ -224,7 +268,11 @@ fn an_encoder_that_makes_little_is_no_reason_to_grow() {
         let link = "rate=50M queue=200ms delay=25ms jitter=3ms";
         let mut run = Simulation::new(link, BACK, seed, vec![flow]);
         run.run(seconds(40.0));
-        println!("little {} probes {}", run.target(0, 20.0, 40.0), run.sent(0, 20.0, 40.0));
+        println!(
+            "little {} probes {}",
+            run.target(0, 20.0, 40.0),
+            run.sent(0, 20.0, 40.0)
+        );
         run.check(run.sent(0, 20.0, 40.0) < 440_000.0, "hardly any padding");
     }
 }

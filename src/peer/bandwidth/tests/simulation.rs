@@ -241,7 +241,11 @@ impl Simulation {
             flow.next_feedback = now + flow.feedback.every;
             flow.next_demand = now;
         }
-        if flow.bandwidth.poll_timeout().is_some_and(|at| at <= instant) {
+        if flow
+            .bandwidth
+            .poll_timeout()
+            .is_some_and(|at| at <= instant)
+        {
             flow.bandwidth.handle_timeout(instant);
             assert!(
                 flow.bandwidth.poll_timeout().is_none_or(|at| at > instant),
