@@ -115,7 +115,11 @@ fn rate<'a>(packets: impl Iterator<Item = &'a Packet>) -> Option<f64> {
     }
     let (earliest, latest) = arrivals?;
     let (oldest, newest, last_size) = departures?;
-    let received = (latest - earliest - longest + second).max(1_000);
+    let pauses = longest.saturating_sub(second);
+    let received = latest
+        .saturating_sub(earliest)
+        .saturating_sub(pauses)
+        .max(1_000);
     let receive_rate = (total - first_size) as f64 * 8e6 / received as f64;
     let sent = micros(newest.saturating_duration_since(oldest));
     if sent == 0 {

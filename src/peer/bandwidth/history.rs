@@ -25,6 +25,11 @@ const MAX_JUMP: i64 = 1000;
 /// One unit of the reference time (section 3.1), µs.
 const REFERENCE_UNIT: i64 = 64_000;
 
+/// No receive delta is longer (section 3.1.5), µs.
+const MAX_DELTA: i64 = 8_192_000;
+/// So many packets that nobody reported on are missed when rates are measured.
+const GAP: i64 = 20;
+
 /// A packet that the remote has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived {
@@ -54,7 +59,7 @@ pub(super) struct News {
     pub(super) lost: Vec<Lost>,
     /// From the newest packet of it.
     pub(super) round_trip: Option<Duration>,
-    /// Packets before these were never reported on: a feedback was lost.
+    /// Many packets before these were never reported on: feedback was lost.
     pub(super) gap: bool,
 }
 
@@ -151,7 +156,7 @@ impl History {
         if self.records.is_empty() || base >= next {
             return None;
         }
-        self.news.gap = base > self.reported.max(self.first);
+        self.news.gap = base > self.reported.max(self.first) + GAP;
         let end = (base + i64::from(feedback.packet_status_count)).min(next);
         self.read(feedback, base, end);
         self.reported = self.reported.max(end);
@@ -205,7 +210,8 @@ impl History {
                             let Some(delta) = deltas.next() else {
                                 return;
                             };
-                            arrival = arrival.saturating_add(delta.delta);
+                            arrival =
+                                arrival.saturating_add(delta.delta.clamp(-MAX_DELTA, MAX_DELTA));
                             self.arrived(number, Some(arrival));
                         }
                     }

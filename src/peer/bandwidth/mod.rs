@@ -12,6 +12,7 @@ mod loss;
 mod probe;
 mod queue;
 mod rate;
+mod reports;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -28,25 +29,32 @@ use self::loss::{Known, LossBased};
 use self::probe::{Probes, Situation};
 use self::queue::QueueDelay;
 use self::rate::{Change, RateControl};
+use self::reports::Reports;
 use self::sending::Sending;
 use self::trend::{Trend, Usage};
 use super::BitrateLimits;
 
 /// A queue of this is standing, ...
-const STANDING: Duration = Duration::from_millis(50);
+const STANDING: Duration = Duration::from_millis(40);
 /// ... when no feedback of such a time told of less.
-const STANDING_FOR: Duration = Duration::from_millis(200);
+const STANDING_FOR: Duration = Duration::from_millis(150);
 /// For a path that showed its limit it is less, but must last.
 const CONGESTED: Duration = Duration::from_millis(25);
 const CONGESTED_FOR: Duration = Duration::from_millis(500);
 /// How long the limit is believed after it was seen.
 const CONGESTED_HOLD: Duration = Duration::from_secs(10);
+/// Up to this part of the target, what is sent obeys it.
+const OBEYED: f64 = 1.5;
+/// So much loss is a limit too.
+const MUCH_LOSS: f64 = 0.1;
 /// Before one was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// A queue of so little is none.
 const CALM_QUEUE: Duration = Duration::from_millis(20);
 /// After a decrease the path is given so long before it is probed.
 const CALM: Duration = Duration::from_millis(800);
+/// Near its limit a path shows it more often.
+const QUIET: Duration = Duration::from_secs(5);
 /// Nothing was heard for so long, though something was sent: less is sent, and again ...
 const SILENCE: Duration = Duration::from_secs(3);
 /// ... after each of these.
@@ -86,6 +94,7 @@ pub(super) struct Bandwidth {
     acknowledged: Acknowledged,
     rate: RateControl,
     loss: LossBased,
+    reports: Reports,
     sending: Sending,
     probes: Probes,
     round_trip: Option<Duration>,
@@ -112,6 +121,7 @@ impl Bandwidth {
             acknowledged: Acknowledged::default(),
             rate: RateControl::new(limits.start as f64),
             loss: LossBased::default(),
+            reports: Reports::new(limits.start as f64),
             sending: Sending::default(),
             probes: Probes::default(),
             round_trip: None,
@@ -130,6 +140,7 @@ impl Bandwidth {
         let before = std::mem::replace(&mut self.limits, limits);
         if limits.start != before.start {
             self.rate = RateControl::new(limits.start as f64);
+            self.reports = Reports::new(limits.start as f64);
             self.loss.reset();
             self.limit_seen = None;
             if self.connected {
@@ -180,6 +191,7 @@ impl Bandwidth {
             self.acknowledged.reset();
         }
         let mut probed = None;
+        let estimate = self.rate.current();
         for packet in &news.arrived {
             self.acknowledged.add(packet);
             match self.groups.add(packet.sent, packet.arrival, now) {
@@ -191,7 +203,7 @@ impl Bandwidth {
                     self.acknowledged.reset();
                 }
             }
-            probed = self.probes.arrived(packet).or(probed);
+            probed = self.probes.arrived(packet, estimate).or(probed);
         }
         self.queue.add(&news.arrived, now);
         self.loss.add(news);
@@ -206,6 +218,7 @@ impl Bandwidth {
         if standing.is_some_and(|standing| standing >= CONGESTED_FOR) {
             self.limit_seen = Some(now);
         }
+        self.forget_limit(now);
         let queue = self.queue.delay();
         let full = queue.is_some_and(|queue| queue >= STANDING)
             && standing.is_some_and(|standing| standing >= STANDING_FOR);
@@ -232,18 +245,24 @@ impl Bandwidth {
         );
         match change {
             Change::Decreased => self.probes.dropped(before, now),
-            Change::Stuck => self.queue.rebase(),
+            // Unless more is sent than was decided: then it is ours.
+            Change::Stuck if self.sending.rate() < OBEYED * before => self.queue.rebase(),
+            Change::Stuck => {}
             Change::None | Change::Increased => {}
         }
         if usage != Usage::Over {
             let max = self.limits.max as f64;
             if let Some(result) = probed {
+                if result > 1.1 * before {
+                    self.probes.taken(before, now);
+                }
                 self.rate.probed(result.min(max), now);
                 self.loss.probed(result.min(max));
                 self.probes.found(result, max, now);
             }
-            // What comes through at once is no less than what the path carries.
+            // Of an encoder that follows nobody: what comes through at once, the path carries.
             if let Some(acknowledged) = acknowledged
+                && self.demand.is_some_and(|demand| demand > 1.1 * before)
                 && usage == Usage::Normal
                 && queue.is_some_and(|queue| queue < CALM_QUEUE)
                 && !self.rate.draining()
@@ -261,6 +280,9 @@ impl Bandwidth {
             },
             now,
         );
+        if self.loss.limiting() && self.loss.fraction() > MUCH_LOSS + self.loss.inherent() {
+            self.limit_seen = Some(now);
+        }
     }
 
     fn consider_probe(&mut self, now: Instant) {
@@ -279,6 +301,7 @@ impl Bandwidth {
                 wanted: self.demand.unwrap_or(self.limits.max as f64),
                 application_limited: self.sending.limited(),
                 calm,
+                quiet: decreased.is_none_or(|at| now.saturating_duration_since(at) > QUIET),
             },
             now,
         );
@@ -286,12 +309,30 @@ impl Bandwidth {
 
     /// Never beyond the bounds, whatever was measured.
     fn clamp(&mut self) {
-        self.rate
-            .clamp(self.limits.min as f64, self.limits.max as f64);
+        let (min, max) = (self.limits.min as f64, self.limits.max as f64);
+        self.rate.clamp(min, max);
+        self.reports.clamp(min, max);
     }
 
-    /// A receiver report came: `fraction` (0 to 1) of `packets` was lost.
-    pub(super) fn loss(&mut self, _fraction: f64, _packets: u64, _now: Instant) {}
+    fn forget_limit(&mut self, now: Instant) {
+        self.limit_seen = self
+            .limit_seen
+            .filter(|seen| now.saturating_duration_since(*seen) < CONGESTED_HOLD);
+    }
+
+    /// A receiver report came: `fraction` (0 to 1) of `packets` was lost. Of no interest where
+    /// transport-wide feedback tells more.
+    pub(super) fn loss(&mut self, fraction: f64, packets: u64, now: Instant) {
+        if self.heard.is_some() {
+            return;
+        }
+        let round_trip = self.round_trip.unwrap_or(ROUND_TRIP);
+        self.reports
+            .loss(fraction, packets, round_trip, self.sending.limited(), now);
+        self.limit_seen = self.limit_seen.max(self.reports.decreased());
+        self.forget_limit(now);
+        self.clamp();
+    }
 
     /// A round trip was measured.
     pub(super) fn round_trip(&mut self, round_trip: Duration, _now: Instant) {
@@ -301,7 +342,10 @@ impl Bandwidth {
     }
 
     /// The remote estimates so many bit/s (REMB).
-    pub(super) fn remote_estimate(&mut self, _bitrate: u64, _now: Instant) {}
+    pub(super) fn remote_estimate(&mut self, bitrate: u64, now: Instant) {
+        self.reports.remb(bitrate as f64, now);
+        self.clamp();
+    }
 
     /// What the encoders make, as far as they were told, bit/s, and what waits to leave, bytes:
     /// an estimate that nobody makes use of does not grow without a probe.
@@ -337,9 +381,14 @@ impl Bandwidth {
 
     /// All that may leave, bit/s.
     pub(super) fn target(&self) -> u64 {
-        let delay_based = self.rate.current();
-        let loss_based = self.loss.bandwidth().unwrap_or(delay_based);
-        (delay_based.min(loss_based) as u64).clamp(self.limits.min, self.limits.max)
+        let estimate = if self.heard.is_some() {
+            let delay_based = self.rate.current();
+            delay_based.min(self.loss.bandwidth().unwrap_or(delay_based))
+        } else {
+            self.reports.estimate()
+        };
+        let remote = self.reports.remote().unwrap_or(f64::INFINITY);
+        (estimate.min(remote) as u64).clamp(self.limits.min, self.limits.max)
     }
 
     /// The path showed its limit (delay grew, or much is lost): what is over the target only fills
@@ -353,7 +402,10 @@ impl Bandwidth {
 
     /// Part of the packets that is lost, smoothed.
     pub(super) fn loss_fraction(&self) -> f64 {
-        self.loss.fraction()
+        match self.heard {
+            Some(_) => self.loss.fraction(),
+            None => self.reports.fraction(),
+        }
     }
 
     /// As last measured, by transport-wide feedback or by [`Self::round_trip`].

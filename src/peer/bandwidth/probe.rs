@@ -24,10 +24,21 @@ const INITIAL: [f64; 2] = [3.0, 6.0];
 const FURTHER: f64 = 0.7;
 /// ... of so much more.
 const STEP: f64 = 2.0;
+/// From this part of what was carried before on, no probe is needed.
+const DROP: f64 = 0.8;
+/// A probe that is followed by a decrease so soon was wrong: the next comes after twice the time.
+const DISPROVED: Duration = Duration::from_millis(1500);
+const MAX_FAILURES: u32 = 2;
+/// Then what was carried before counts so much less.
+const FORGET: f64 = 0.8;
 /// What arrives slower than it left, by this, has found the end of the path.
 const SATURATED: f64 = 0.9;
+/// ... or jitter only; this is beyond jitter.
+const CLEARLY: f64 = 0.8;
 /// What is made of it, to leave room for the queue to drain.
 const UTILIZATION: f64 = 0.95;
+/// A result by so much over the estimate was at the expense of others.
+const TAKEN: f64 = 1.25;
 /// A burst that arrives faster than it left by more tells nothing.
 const MAX_SPEEDUP: f64 = 2.0;
 /// What left or arrived over a longer time was no burst.
@@ -40,9 +51,21 @@ const RECOVERY_INTERVAL: Duration = Duration::from_millis(2500);
 const LATER_INTERVAL: Duration = Duration::from_secs(8);
 const LATER: Duration = Duration::from_secs(60);
 
+/// Why a probe was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// Nothing is known, or what is known is old.
+    Unknown,
+    /// The path carried more before.
+    Recovery,
+    /// The probe before came through.
+    Further,
+}
+
 #[derive(Debug)]
 struct Cluster {
     probe: Probe,
+    reason: Reason,
     asked: Instant,
     begun: bool,
     /// Departure of the first and the last packet, with the last's size.
@@ -51,6 +74,14 @@ struct Cluster {
     arrival: Option<(i64, usize, i64)>,
     bytes: usize,
     packets: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    /// bit/s
+    rate: f64,
+    /// It was more than the path carries.
+    saturated: bool,
 }
 
 /// See the module.
@@ -63,6 +94,10 @@ pub(super) struct Probes {
     further: Option<f64>,
     /// What was carried before a drop, bit/s, and when that was.
     before_drop: Option<(f64, Instant)>,
+    /// The estimate before a probe raised it, bit/s, and when that was.
+    raised_from: Option<(f64, Instant)>,
+    /// Probes that promised too much.
+    failures: u32,
 }
 
 /// What the path looks like to one who thinks of probing.
@@ -76,6 +111,8 @@ pub(super) struct Situation {
     pub(super) application_limited: bool,
     /// No queue, no loss, no decrease of late.
     pub(super) calm: bool,
+    /// Growth met with no limit for long.
+    pub(super) quiet: bool,
 }
 
 impl Probes {
@@ -88,7 +125,7 @@ impl Probes {
             if rate <= start {
                 break;
             }
-            self.ask(rate, now);
+            self.ask(rate, Reason::Unknown, now);
             if rate >= max {
                 break;
             }
@@ -96,7 +133,7 @@ impl Probes {
         self.further = Some(FURTHER * start * INITIAL.last().copied().unwrap_or(1.0));
     }
 
-    fn ask(&mut self, rate: f64, now: Instant) {
+    fn ask(&mut self, rate: f64, reason: Reason, now: Instant) {
         let rate = rate.clamp(1_000.0, 1e10);
         self.next = self.next.wrapping_add(1);
         if self.clusters.len() >= MAX_PROBES {
@@ -109,6 +146,7 @@ impl Probes {
                 packets: PACKETS,
                 bytes: (rate * DURATION / 8.0) as usize,
             },
+            reason,
             asked: now,
             begun: false,
             sent: None,
@@ -122,20 +160,35 @@ impl Probes {
     /// The bound was raised while it was what held us, bit/s.
     pub(super) fn raised(&mut self, estimate: f64, max: f64, now: Instant) {
         if max > estimate {
-            self.ask(max.min(STEP * estimate), now);
+            self.ask(max.min(STEP * estimate), Reason::Unknown, now);
             self.further = Some(FURTHER * STEP * estimate);
         }
     }
 
-    /// The estimate fell from `before` to `after`, bit/s.
+    /// The estimate fell from `before`, bit/s.
     pub(super) fn dropped(&mut self, before: f64, now: Instant) {
+        self.further = None;
+        // What was to be found out is known.
+        self.clusters.retain(|cluster| cluster.begun);
+        if let Some((prior, at)) = self.raised_from.take()
+            && now.saturating_duration_since(at) < DISPROVED
+        {
+            // A burst came through where a stream does not.
+            self.failures = (self.failures + 1).min(MAX_FAILURES);
+            if let Some((rate, _)) = &mut self.before_drop {
+                *rate = prior.max(*rate * FORGET);
+            }
+            return;
+        }
         match self.before_drop {
             Some((rate, _)) if rate >= before => {}
             _ => self.before_drop = Some((before, now)),
         }
-        self.further = None;
-        // What was to be found out is known.
-        self.clusters.retain(|cluster| cluster.begun);
+    }
+
+    /// A probe led from this estimate to a higher one, bit/s.
+    pub(super) fn taken(&mut self, before: f64, now: Instant) {
+        self.raised_from = Some((before, now));
     }
 
     /// To be asked for now and then: asks for a probe when it is time.
@@ -147,9 +200,16 @@ impl Probes {
         }
         let &Situation { estimate, max, .. } = situation;
         if let Some((rate, _)) = self.before_drop
-            && estimate >= 0.9 * rate.min(max)
+            && estimate >= DROP * rate.min(max)
         {
+            // The rest is left to the rate control.
             self.before_drop = None;
+        }
+        if let Some((_, at)) = self.raised_from
+            && now.saturating_duration_since(at) >= DISPROVED
+        {
+            self.raised_from = None;
+            self.failures = 0;
         }
         let room = max.min(2.0 * situation.wanted);
         if !situation.calm || !self.clusters.is_empty() || estimate >= 0.95 * room {
@@ -159,19 +219,22 @@ impl Probes {
             Some((_, at)) if now.saturating_duration_since(at) < LATER => RECOVERY_INTERVAL,
             Some(_) => LATER_INTERVAL,
             None if situation.application_limited => LIMITED_INTERVAL,
+            None if situation.quiet => RECOVERY_INTERVAL,
             None => return,
         };
+        let interval = interval * 2u32.pow(self.failures);
         if self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) < interval)
         {
             return;
         }
-        let rate = match self.before_drop {
-            Some((rate, _)) => (STEP * estimate).min(1.1 * rate),
-            None => STEP * estimate,
+        let (rate, reason) = match self.before_drop {
+            Some((rate, _)) => ((STEP * estimate).min(1.1 * rate), Reason::Recovery),
+            None if situation.application_limited => (STEP * estimate, Reason::Unknown),
+            None => (STEP * estimate, Reason::Recovery),
         };
-        self.ask(rate.min(room), now);
+        self.ask(rate.min(room), reason, now);
         self.further = Some(FURTHER * rate.min(room));
     }
 
@@ -187,8 +250,8 @@ impl Probes {
         Some(cluster.probe)
     }
 
-    /// A packet of a probe arrived. Gives what the probe has shown by now, bit/s.
-    pub(super) fn arrived(&mut self, packet: &Arrived) -> Option<f64> {
+    /// A packet of a probe arrived. Gives what the probe has shown by now beyond `estimate`, bit/s.
+    pub(super) fn arrived(&mut self, packet: &Arrived, estimate: f64) -> Option<f64> {
         let id = packet.probe?;
         let cluster = self
             .clusters
@@ -206,21 +269,39 @@ impl Probes {
             Some((first, _, last)) if packet.arrival < first => (packet.arrival, packet.size, last),
             Some((first, size, last)) => (first, size, last.max(packet.arrival)),
         });
-        cluster.result()
+        let shown = cluster.result()?;
+        if shown.rate <= estimate {
+            return None;
+        }
+        if !shown.saturated || cluster.reason != Reason::Recovery {
+            return Some(shown.rate);
+        }
+        // A burst takes from whoever shares the path. If the path were as wide again as it was,
+        // the burst had come through: of what it took, half, and that is all there was.
+        if let Some((rate, _)) = &mut self.before_drop
+            && shown.rate > TAKEN * estimate
+        {
+            *rate = rate.min(shown.rate);
+        }
+        Some((estimate + shown.rate) / 2.0)
     }
 
     /// A probe has shown `result`, and what it is worth was taken over: perhaps there is more.
     pub(super) fn found(&mut self, result: f64, max: f64, now: Instant) {
         if self.further.is_some_and(|least| result >= least) && result < max {
-            let rate = (STEP * result).min(max);
+            let known = self.before_drop.map_or(max, |(rate, _)| 1.1 * rate);
+            let rate = (STEP * result).min(known).min(max);
+            if rate <= result {
+                return;
+            }
             self.further = Some(FURTHER * rate);
-            self.ask(rate, now);
+            self.ask(rate, Reason::Further, now);
         }
     }
 }
 
 impl Cluster {
-    fn result(&self) -> Option<f64> {
+    fn result(&self) -> Option<Shown> {
         let packets = (ENOUGH * self.probe.packets as f64).ceil() as usize;
         let bytes = (ENOUGH * self.probe.bytes as f64) as usize;
         if self.packets < packets.max(2) || self.bytes < bytes {
@@ -238,9 +319,15 @@ impl Cluster {
         if send_rate <= 0.0 || receive_rate > MAX_SPEEDUP * send_rate {
             return None;
         }
-        if receive_rate < SATURATED * send_rate {
-            return Some(UTILIZATION * receive_rate);
-        }
-        Some(send_rate.min(receive_rate))
+        let saturated = receive_rate < SATURATED * send_rate;
+        let rate = if saturated {
+            UTILIZATION * receive_rate
+        } else {
+            send_rate.min(receive_rate)
+        };
+        Some(Shown {
+            rate,
+            saturated: receive_rate < CLEARLY * send_rate,
+        })
     }
 }

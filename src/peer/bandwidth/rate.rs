@@ -21,8 +21,13 @@ const DRAIN: f64 = 0.6;
 const DRAINED: Duration = Duration::from_millis(25);
 /// ... or never goes: it is not ours.
 const MAX_DRAIN: Duration = Duration::from_secs(2);
+/// It must have shrunk to this part, in such a time and a round trip.
+const SHRUNK: f64 = 0.7;
+const DRAIN_TIME: Duration = Duration::from_millis(400);
 /// So much longer than at the last decrease, it still grows.
 const GROWN: Duration = Duration::from_millis(10);
+/// What arrived before a probe raised the rate is in the window for so long.
+const RAISED: Duration = Duration::from_secs(1);
 /// What is sent after it is gone, of what arrived while it stood.
 const RESUME: f64 = 0.93;
 /// Growth in a second, far from the known capacity.
@@ -30,7 +35,12 @@ const INCREASE: f64 = 1.08;
 /// Growth is held so far above what arrives.
 const AHEAD: f64 = 1.5;
 const AHEAD_BITS: f64 = 10_000.0;
-/// Least growth in a second, near the known capacity, bit/s.
+/// Growth near the known capacity, packets in two response times; the draft's one packet takes ten
+/// seconds to come back from a decrease.
+const PACKETS: f64 = 8.0;
+/// Of the rate in a second, at most, ...
+const MAX_ADDITIVE: f64 = 0.25;
+/// ... and at least, bit/s.
 const MIN_ADDITIVE: f64 = 4_000.0;
 /// A packet, bits.
 const PACKET: f64 = 9_600.0;
@@ -112,6 +122,7 @@ pub(super) struct RateControl {
     /// Grows only after one quiet report.
     held: bool,
     changed: Option<Instant>,
+    raised: Option<Instant>,
     decreased: Option<Instant>,
 }
 
@@ -123,6 +134,7 @@ impl RateControl {
             draining: None,
             held: false,
             changed: None,
+            raised: None,
             decreased: None,
         }
     }
@@ -146,6 +158,7 @@ impl RateControl {
         if bitrate > self.current {
             self.current = bitrate;
             self.changed = Some(now);
+            self.raised = Some(now);
             self.draining = None;
             if !self.capacity.contains(bitrate) {
                 self.capacity = Capacity::default();
@@ -191,7 +204,20 @@ impl RateControl {
         let Some(draining) = self.draining else {
             return Change::None;
         };
-        let gone = input.queue.unwrap_or_default() < DRAINED;
+        let queue = input.queue.unwrap_or_default();
+        let gone = queue < DRAINED;
+        let patience = DRAIN_TIME + input.round_trip.min(DRAIN_TIME);
+        if !gone
+            && queue > 2 * DRAINED
+            && queue.as_secs_f64() > SHRUNK * draining.queue.as_secs_f64()
+            && self
+                .decreased
+                .is_some_and(|at| now.saturating_duration_since(at) > patience)
+        {
+            // Somebody else fills it.
+            self.draining = Some(Draining { queue, ..draining });
+            return self.decrease(DECREASE * self.current, now);
+        }
         let stuck = now.saturating_duration_since(draining.since) > MAX_DRAIN;
         if !gone && !stuck {
             return Change::None;
@@ -227,7 +253,12 @@ impl RateControl {
             return self.drain(input, now);
         }
         // While a queue stands, what comes out of it is the capacity; the window knows older times.
+        // After a probe the window knows what was sent before it.
+        let raised = self
+            .raised
+            .is_some_and(|at| now.saturating_duration_since(at) < RAISED);
         let capacity = match input.recent {
+            Some(recent) if raised => recent.max(acknowledged),
             Some(recent) if queue > 2 * DRAINED => recent.min(acknowledged),
             _ => acknowledged,
         };
@@ -300,11 +331,13 @@ impl RateControl {
         Change::Increased
     }
 
-    /// About a packet in the time that the other side takes to react, bit/s in a second.
+    /// Some packets in the time that the other side takes to react, bit/s in a second.
     fn additive(&self, round_trip: Duration) -> f64 {
         let frame = self.current / 30.0;
         let packet = frame / (frame / PACKET).ceil().max(1.0);
         let response = 2.0 * (round_trip + Duration::from_millis(100)).as_secs_f64();
-        (packet / response).max(MIN_ADDITIVE)
+        (PACKETS * packet / response)
+            .min(MAX_ADDITIVE * self.current)
+            .max(MIN_ADDITIVE)
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// The budget fills at this part of the target, ...
 const USED: f64 = 0.65;
-/// ... and holds so much of it.
+/// ... and holds so much of it, seconds.
 const WINDOW: f64 = 0.5;
 /// Little is sent from this fill on, ...
 const LIMITED: f64 = 0.8;
@@ -22,6 +22,9 @@ pub(super) struct Sending {
     budget: f64,
     last: Option<Instant>,
     limited: bool,
+    /// The span that is measured: when it began, and bytes.
+    span: Option<(Instant, usize)>,
+    rate: f64,
 }
 
 impl Sending {
@@ -32,6 +35,14 @@ impl Sending {
         let full = USED * target * WINDOW;
         self.budget += USED * target * elapsed.min(Duration::from_secs(1)).as_secs_f64();
         self.budget = (self.budget.min(full) - 8.0 * size as f64).max(-full);
+        let (began, bytes) = self.span.unwrap_or((now, 0));
+        let span = now.saturating_duration_since(began).as_secs_f64();
+        self.span = if span >= WINDOW {
+            self.rate = 8.0 * bytes as f64 / span;
+            Some((now, size))
+        } else {
+            Some((began, bytes.saturating_add(size)))
+        };
         if self.budget > LIMITED * full {
             self.limited = true;
         } else if self.budget < ENOUGH * full {
@@ -44,8 +55,8 @@ impl Sending {
         self.limited
     }
 
-    /// When something was sent last.
-    pub(super) fn last(&self) -> Option<Instant> {
-        self.last
+    /// Of the last half second, bit/s.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
     }
 }

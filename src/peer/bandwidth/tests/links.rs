@@ -57,6 +57,11 @@ fn follows_a_link_that_becomes_narrow_and_wide_again() {
             run.queue(22.0, 40.0, 0.95) < Duration::from_millis(150),
             "queue",
         );
+        // But for the key frame at 30 s.
+        run.check(
+            run.queue(22.0, 29.5, 1.0) < Duration::from_millis(150),
+            "queue",
+        );
         run.check(run.delivered(0, 25.0, 40.0) > 0.85 * 7e5, "full");
         run.check(run.delivered(0, 45.0, 46.0) > 0.85 * 2e6, "back");
     }
