@@ -5,6 +5,7 @@
 //! reader may block, and [`InboundQueue::set_flushing`] always wakes it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,7 +30,12 @@ pub struct InboundQueue {
     state: Mutex<State>,
     changed: Condvar,
     capacity: usize,
+    /// Microseconds.
+    patience: AtomicU64,
 }
+
+/// How long readers wait for a missing packet, unless they say otherwise.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct State {
@@ -48,7 +54,19 @@ impl InboundQueue {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             capacity: capacity.max(1),
+            patience: AtomicU64::new(PATIENCE.as_micros() as u64),
         }
+    }
+
+    /// The reader waits for a missing packet so long from now on: its jitter buffer's latency.
+    pub fn set_patience(&self, patience: Duration) {
+        let micros = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
+        self.patience.store(micros, Ordering::Relaxed);
+    }
+
+    /// What comes later than this after it was missed is of no use to the reader.
+    pub fn patience(&self) -> Duration {
+        Duration::from_micros(self.patience.load(Ordering::Relaxed))
     }
 
     /// Adds an entry; drops the oldest when full. Ignored after [`end`](Self::end).

@@ -503,7 +503,10 @@ impl Peer for WebRtcPeer {
     }
 
     fn request_key_frame(&self, index: usize) {
-        self.shared.request_key_frame(index, Instant::now());
+        let round_trip = stats::stream(&self.shared, index).round_trip_time;
+        let round_trip = Duration::from_secs_f64(round_trip.unwrap_or_default());
+        self.shared
+            .request_key_frame(index, Instant::now(), round_trip);
     }
 
     fn set_bitrate_limits(&self, limits: BitrateLimits) {

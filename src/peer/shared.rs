@@ -26,6 +26,8 @@ pub(super) const EVENT_CAPACITY: usize = 64;
 const EVENT_RESERVE: usize = 8;
 /// At most one PLI per stream in this time.
 const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(100);
+/// No round trip is taken to be longer.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(1);
 
 /// One audio or video m-line, with what belongs to it for the whole call.
 #[derive(Debug, Clone)]
@@ -179,11 +181,13 @@ impl Shared {
         }
     }
 
-    /// Asks the remote for a key frame, unless that was done a moment ago.
-    pub(super) fn request_key_frame(&self, index: usize, now: Instant) {
+    /// Asks the remote for a key frame, unless that was done a moment ago and the answer, which
+    /// takes at least `round_trip`, cannot be there yet.
+    pub(super) fn request_key_frame(&self, index: usize, now: Instant, round_trip: Duration) {
+        let hold = KEY_FRAME_REQUEST_INTERVAL.max(round_trip.min(LONGEST_ROUND_TRIP));
         let mut control = lock(&self.control);
         let asked = control.asked.get(&index);
-        if asked.is_some_and(|at| now.saturating_duration_since(*at) < KEY_FRAME_REQUEST_INTERVAL) {
+        if asked.is_some_and(|at| now.saturating_duration_since(*at) < hold) {
             return;
         }
         control.asked.insert(index, now);

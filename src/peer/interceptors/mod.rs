@@ -4,12 +4,17 @@
 //! webrtc hands every decrypted packet to its interceptor chain and sends everything the chain
 //! gives back. Ours is one interceptor that owns both ends of the media: it takes what streaming
 //! threads queued and delivers what arrives straight into their queues, and runs webrtc's own
-//! interceptors (NACK, reports, transport-wide feedback) inside, bound to the streams as we
-//! negotiated them.
+//! interceptors (reports, transport-wide feedback) inside, bound to the streams as we negotiated
+//! them. What is missing is asked for by `nack`, and sent again from `history`.
 
+mod arrivals;
 mod congestion;
+mod history;
+mod key_frames;
 mod media_path;
-mod repeats;
+mod nack;
+mod receiving;
+mod routing;
 mod rtcp_tap;
 mod rtx_unwrap;
 mod sending;

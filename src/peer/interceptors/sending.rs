@@ -3,9 +3,8 @@
 
 use std::time::Instant;
 
-use rtc::interceptor::{
-    Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket,
-};
+use bytes::Bytes;
+use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -13,9 +12,11 @@ use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 
 use super::congestion::Purpose;
+use super::history::Resending;
 use super::media_path::{BATCH, MediaPath, stream_info};
+use crate::media::header_extension::HeaderExtension;
 use crate::peer::PeerEvent;
-use crate::peer::outbound::Numbered;
+use crate::peer::outbound::{Binding, Numbered};
 use crate::peer::shared::lock;
 
 impl MediaPath {
@@ -24,6 +25,7 @@ impl MediaPath {
         let now = self.now();
         self.refresh();
         self.bind_own(now);
+        self.fill_requests(now);
         self.fill_control(now);
         self.collect(now);
         if self.taken < BATCH {
@@ -36,6 +38,7 @@ impl MediaPath {
     fn bind_own(&mut self, now: Instant) {
         for ssrc in self.shared.outbound.take_stopped() {
             self.congestion.unbind(ssrc);
+            self.history.unbind(ssrc);
             self.inner.unbind_local_stream(&StreamInfo {
                 ssrc,
                 ..Default::default()
@@ -50,6 +53,7 @@ impl MediaPath {
             for ssrc in std::iter::once(binding.ssrc).chain(rtx) {
                 self.congestion.bind(ssrc, binding.ssrc, number);
             }
+            self.keep_for_repair(&binding, rtx);
             self.count(binding.stream, |stats| {
                 stats.ssrc = binding.ssrc;
                 stats.rtx_ssrc = rtx.unwrap_or_default();
@@ -61,10 +65,56 @@ impl MediaPath {
         }
     }
 
+    /// Keeps what is sent on this stream, if the remote may ask for it again.
+    fn keep_for_repair(&mut self, binding: &Binding, rtx: Option<u32>) {
+        let answers = binding.codec.feedback.iter().any(|f| f == "nack");
+        let config = self.lines.get(binding.stream).map(|line| &line.config);
+        let Some(config) = config.filter(|_| answers) else {
+            self.history.unbind(binding.ssrc);
+            return;
+        };
+        let mid = Bytes::copy_from_slice(config.mid.as_bytes());
+        let resending = Resending {
+            rtx: rtx.zip(binding.codec.rtx_payload_type),
+            mid: config
+                .extension(HeaderExtension::Mid)
+                .filter(|_| !mid.is_empty())
+                .map(|id| (id, mid)),
+            send_time: config.extension(HeaderExtension::AbsSendTime),
+        };
+        self.history.bind(binding.ssrc, resending);
+    }
+
+    /// Sends repairs that may leave by now; `false` if more wait than the path may get.
+    fn fill_repairs(&mut self, now: Instant) -> bool {
+        while self.history.has_waiting() {
+            // Without congestion control the pace is that of media alone.
+            let free = self.congestion.pacer.is_free();
+            if self.taken >= BATCH || !(free || self.congestion.pacer.may_leave(now)) {
+                return false;
+            }
+            let Some(packet) = self.history.next(now) else {
+                break;
+            };
+            self.taken += 1;
+            let message = TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(Packet::Rtp(packet)),
+            };
+            let size = self.depart(message, Some(Purpose::Repair), now);
+            if !free {
+                self.congestion.pacer.left(size, now);
+            }
+        }
+        true
+    }
+
     /// Takes what may leave by now, repairs first: they are late already.
     fn fill_media(&mut self, now: Instant) {
         let flowing = !self.congestion.is_up() && self.shared.outbound.is_flowing(now);
         self.congestion.prepare(flowing, now);
+        let repaired = self.fill_repairs(now);
         let mut batch = std::mem::take(&mut self.batch);
         let taken = self.shared.outbound.take(
             now,
@@ -82,11 +132,14 @@ impl MediaPath {
                 stats.packets_sent += 1;
                 stats.bytes_sent += size;
             });
+            self.history.sent(&packet, now);
             self.write(now, Packet::Rtp(packet));
         }
         self.batch = batch;
         self.congestion.left_behind(taken.waiting, taken.age);
-        self.congestion.due = taken.due;
+        // Repairs that wait hold up video, which is not to leave before them, but no audio.
+        let repairs = (!repaired).then(|| self.congestion.pacer.next(now));
+        self.congestion.due = taken.due.into_iter().chain(repairs).min();
         let left = self.collect(now);
         // FEC, which comes with what it protects.
         let more = left.saturating_sub(taken.charged);
@@ -101,9 +154,11 @@ impl MediaPath {
         while let Some(message) = self.arrivals.poll_write() {
             self.writes.push_back(message);
         }
+        while let Some(message) = self.reports.poll_write() {
+            self.writes.push_back(message);
+        }
         while let Some(message) = self.inner.poll_write() {
-            let again = message.message.has(&Attribute::Retransmission);
-            left += self.depart(message, again.then_some(Purpose::Repair), now);
+            left += self.depart(message, None, now);
         }
         left
     }
@@ -219,7 +274,7 @@ impl MediaPath {
         self.bye_left = true;
     }
 
-    fn write(&mut self, now: Instant, packet: Packet) {
+    pub(super) fn write(&mut self, now: Instant, packet: Packet) {
         let message = TaggedPacket {
             now,
             transport: TransportContext::default(),

@@ -3,13 +3,40 @@
 
 use std::time::Instant;
 
+use super::key_frames::KeyFrames;
+use super::nack::Requests;
+
 /// Sequence numbers that are remembered, to drop what arrives twice.
 const WINDOW: u32 = 16384;
 /// A number this far back is a restart, not a late packet.
 const RESTART: i32 = 8192;
 
-/// Sequence numbers and jitter of one SSRC.
+/// What a packet is to those that came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// The newest.
+    Next {
+        /// Its sequence number, extended.
+        number: u32,
+        /// So many before it have not come.
+        skipped: u32,
+    },
+    /// One that was missing.
+    Late(u32),
+    /// It was here before.
+    Again(u32),
+    /// Of a new numbering.
+    Restart(u32),
+}
+
+/// One SSRC that we receive: its sequence numbers, its jitter, and what is asked of it.
 pub(super) struct Source {
+    /// The m-line it belongs to.
+    pub(super) stream: usize,
+    /// What to ask for again; `None` where the remote answers no NACKs.
+    pub(super) requests: Option<Requests>,
+    /// Whether a key frame is needed.
+    pub(super) key_frames: Option<KeyFrames>,
     clock_rate: u32,
     lowest: u32,
     highest: u32,
@@ -21,11 +48,14 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// A source whose first packet has number `sequence`.
-    pub(super) fn new(clock_rate: u32, sequence: u16, now: Instant) -> Self {
+    /// A source on m-line `stream` whose first packet has number `sequence`.
+    pub(super) fn new(stream: usize, clock_rate: u32, sequence: u16, now: Instant) -> Self {
         // One cycle ahead, so that packets before the first have a number too.
         let first = u32::from(sequence) + 0x1_0000;
         Self {
+            stream,
+            requests: None,
+            key_frames: None,
             clock_rate: clock_rate.max(1),
             lowest: first,
             highest: first,
@@ -37,28 +67,36 @@ impl Source {
         }
     }
 
-    /// Notes a packet; `false` if it was here before.
-    pub(super) fn accept(&mut self, sequence: u16) -> bool {
+    /// Notes a packet.
+    pub(super) fn accept(&mut self, sequence: u16) -> Arrival {
         let step = i32::from(sequence.wrapping_sub(self.highest as u16) as i16);
         if step <= -RESTART {
-            *self = Self::new(self.clock_rate, sequence, self.epoch);
+            let first = u32::from(sequence) + 0x1_0000;
+            (self.lowest, self.highest, self.received) = (first, first, 1);
+            self.bits.fill(0);
+            self.mark(first, true);
+            return Arrival::Restart(first);
         }
-        let number = if step <= -RESTART {
-            self.highest
-        } else {
-            self.highest.wrapping_add_signed(step)
-        };
+        let number = self.highest.wrapping_add_signed(step);
         if step > 0 {
-            let first = self.highest + 1;
+            let first = self.highest.wrapping_add(1);
             for skipped in first.max(number.saturating_sub(WINDOW - 1))..=number {
                 self.mark(skipped, false);
             }
             self.highest = number;
         }
         self.lowest = self.lowest.min(number);
-        !self.mark(number, true) && {
-            self.received += 1;
-            true
+        if self.mark(number, true) {
+            return Arrival::Again(number);
+        }
+        self.received += 1;
+        let skipped = step.unsigned_abs().saturating_sub(1);
+        if step > 0 {
+            Arrival::Next { number, skipped }
+        } else if self.received == 1 {
+            Arrival::Next { number, skipped: 0 }
+        } else {
+            Arrival::Late(number)
         }
     }
 
@@ -100,28 +138,46 @@ impl Source {
 mod tests {
     use super::*;
 
+    fn source(first: u16) -> Source {
+        Source::new(0, 90000, first, Instant::now())
+    }
+
+    fn is_new(arrival: Arrival) -> bool {
+        !matches!(arrival, Arrival::Again(_))
+    }
+
     #[test]
     fn counts_losses_and_drops_what_comes_twice_across_a_wrap() {
-        let mut source = Source::new(90000, 65534, Instant::now());
-        assert!(source.accept(65534));
-        assert!(source.accept(1));
+        let mut source = source(65534);
+        let next = |number, skipped| Arrival::Next { number, skipped };
+        assert_eq!(source.accept(65534), next(0x1_fffe, 0));
+        assert_eq!(source.accept(1), next(0x2_0001, 2));
         assert_eq!(source.lost(), 2);
-        assert!(source.accept(65535));
-        assert!(!source.accept(65535));
-        assert!(!source.accept(1));
-        assert!(source.accept(0));
+        assert_eq!(source.accept(65535), Arrival::Late(0x1_ffff));
+        assert_eq!(source.accept(65535), Arrival::Again(0x1_ffff));
+        assert_eq!(source.accept(1), Arrival::Again(0x2_0001));
+        assert_eq!(source.accept(0), Arrival::Late(0x2_0000));
         assert_eq!(source.lost(), 0);
-        assert!(source.accept(65533));
+        assert_eq!(source.accept(65533), Arrival::Late(0x1_fffd));
         assert_eq!(source.lost(), 0);
     }
 
     #[test]
     fn old_numbers_leave_the_window() {
-        let mut source = Source::new(90000, 0, Instant::now());
-        (0..40000u16).for_each(|n| assert!(source.accept(n), "{n}"));
-        (40000..65535u16).for_each(|n| assert!(source.accept(n), "{n}"));
-        (0..100u16).for_each(|n| assert!(source.accept(n), "{n}"));
-        assert!(!source.accept(0));
+        let mut source = source(0);
+        (0..40000u16).for_each(|n| assert!(is_new(source.accept(n)), "{n}"));
+        (40000..65535u16).for_each(|n| assert!(is_new(source.accept(n)), "{n}"));
+        (0..100u16).for_each(|n| assert!(is_new(source.accept(n)), "{n}"));
+        assert!(!is_new(source.accept(0)));
         assert_eq!(source.lost(), 1);
+    }
+
+    #[test]
+    fn a_number_far_back_begins_a_new_numbering() {
+        let mut source = source(20000);
+        source.accept(20000);
+        assert_eq!(source.accept(1000), Arrival::Restart(0x1_03e8));
+        assert_eq!(source.accept(1000), Arrival::Again(0x1_03e8));
+        assert_eq!(source.lost(), 0);
     }
 }

@@ -84,6 +84,11 @@ impl Pacer {
         }
     }
 
+    /// Nothing is known of the path, nor will be.
+    pub(in crate::peer) fn is_free(&self) -> bool {
+        self.pacing.target == 0
+    }
+
     /// Whether a packet may leave now.
     pub(in crate::peer) fn may_leave(&self, now: Instant) -> bool {
         self.paid.is_none_or(|paid| paid <= now + self.burst())

@@ -38,6 +38,7 @@ const LEAST_SLEEP: Duration = Duration::from_millis(1);
 /// One end of the call.
 pub(super) struct Side {
     pub(super) shared: Arc<Shared>,
+    #[allow(dead_code)] // what is told is kept, and of use to some tests
     pub(super) events: mpsc::Receiver<PeerEvent>,
     path: MediaPath,
     due: Option<Duration>,
@@ -74,6 +75,7 @@ pub(super) struct Traffic {
 /// A packet in a stream's queue, and when it came there.
 pub(super) struct Arrived {
     pub(super) at: Duration,
+    #[allow(dead_code)] // of use where there are several
     pub(super) stream: usize,
     pub(super) packet: InboundPacket,
 }

@@ -110,7 +110,7 @@ impl Rig {
         let pad = self.element(encoder).static_pad("src").unwrap();
         let (sizes, frames) = mpsc::channel();
         let probe = pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let size = info.buffer().map_or(0, gst::BufferRef::size);
+            let size = info.buffer().map_or(0, |buffer| buffer.size());
             // overflow: retained; the test takes them all.
             let _ = sizes.send(size);
             gst::PadProbeReturn::Ok

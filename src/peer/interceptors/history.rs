@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What was sent a short time ago, and what of it the remote wants again (RFC 4585, RFC 4588).
+//!
+//! webrtc's responder has room for a number of packets, which it reserves for every stream of every
+//! peer; it answers each request, also of what is still on its way, and its RTX packets come
+//! without the header extensions of what they repeat (a turned picture would turn back) and with
+//! numbers that begin at 0. This one keeps packets for a time and no longer, answers for each once in
+//! a round trip, and leaves it to the caller when: repairs are traffic like any other. A packet whose
+//! repair was lost, too, is sent twice: there is little time left for it, and there are few of these.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+use rtc::rtp;
+
+use crate::media::header_extension::AbsSendTime;
+use crate::peer::shared::random;
+
+/// Packets are kept this long, ...
+const KEPT: Duration = Duration::from_secs(2);
+/// ... or for so many round trips, ...
+const KEPT_ROUND_TRIPS: u32 = 4;
+/// ... but no more bytes of payload, which other peers may share, ...
+const MOST_BYTES: usize = 16 << 20;
+/// ... and no more packets: two seconds of 80 Mbit/s.
+const MOST_PACKETS: usize = 16384;
+/// Repairs that may wait to leave; a receiver asks again for what it did not get.
+const MOST_WAITING: usize = 1024;
+/// A repair that could not leave for so long comes too late.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// A packet is not sent again sooner than this after the last time, whatever the round trip.
+const LEAST_HOLD: Duration = Duration::from_millis(15);
+/// The round trip before one was measured.
+const UNMEASURED: Duration = Duration::from_millis(60);
+/// No round trip is taken to be longer.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// How packets of a stream are sent again.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resending {
+    /// SSRC and payload type of RTX; without, they are sent once more as they were.
+    pub(super) rtx: Option<(u32, u8)>,
+    /// The `mid`, with the id of its header extension. All of RTX carries it: Firefox knows an SSRC
+    /// of a named m-line by nothing else, and there is no report that would tell when it does.
+    pub(super) mid: Option<(u8, Bytes)>,
+    /// Id of the header extension `abs-send-time`, where it is in use.
+    pub(super) send_time: Option<u8>,
+}
+
+struct Entry {
+    packet: rtp::Packet,
+    sent: Instant,
+    /// When it was last sent again.
+    again: Option<Instant>,
+    waiting: bool,
+}
+
+struct Stream {
+    how: Resending,
+    packets: VecDeque<Entry>,
+    bytes: usize,
+    /// Next number of the RTX stream.
+    next: u16,
+}
+
+struct Waiting {
+    ssrc: u32,
+    number: u16,
+    since: Instant,
+    /// How often it leaves.
+    copies: u8,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct History {
+    streams: HashMap<u32, Stream>,
+    waiting: VecDeque<Waiting>,
+    round_trip: Option<Duration>,
+}
+
+impl History {
+    /// Packets of `ssrc` are kept from now on.
+    pub(super) fn bind(&mut self, ssrc: u32, how: Resending) {
+        let stream = Stream {
+            how,
+            packets: VecDeque::new(),
+            bytes: 0,
+            // Upper half left out, as for media: see `outbound::stream`.
+            next: (random() & 0x7fff) as u16,
+        };
+        self.streams.insert(ssrc, stream);
+    }
+
+    /// Packets of `ssrc` are of no more use.
+    pub(super) fn unbind(&mut self, ssrc: u32) {
+        self.streams.remove(&ssrc);
+    }
+
+    /// `packet` leaves, for the first time.
+    pub(super) fn sent(&mut self, packet: &rtp::Packet, now: Instant) {
+        let keep = KEPT.max(self.round_trip.unwrap_or_default() * KEPT_ROUND_TRIPS);
+        let Some(stream) = self.streams.get_mut(&packet.header.ssrc) else {
+            return;
+        };
+        stream.bytes += packet.payload.len();
+        stream.packets.push_back(Entry {
+            packet: packet.clone(),
+            sent: now,
+            again: None,
+            waiting: false,
+        });
+        while let Some(oldest) = stream.packets.front()
+            && (now.saturating_duration_since(oldest.sent) > keep
+                || stream.packets.len() > MOST_PACKETS
+                || stream.bytes > MOST_BYTES)
+        {
+            stream.bytes -= oldest.packet.payload.len().min(stream.bytes);
+            stream.packets.pop_front();
+        }
+    }
+
+    /// The remote misses packets.
+    pub(super) fn asked(
+        &mut self,
+        nack: &TransportLayerNack,
+        now: Instant,
+        round_trip: Option<Duration>,
+    ) {
+        self.round_trip = round_trip.map(|time| time.min(LONGEST)).or(self.round_trip);
+        // The receiver's timer may be a little shorter than the round trip as we measure it.
+        let hold = self.round_trip.unwrap_or(UNMEASURED) * 3 / 4;
+        let hold = hold.max(LEAST_HOLD);
+        let Some(stream) = self.streams.get_mut(&nack.media_ssrc) else {
+            return;
+        };
+        for pair in &nack.nacks {
+            let further = (0..16u16).filter(|bit| pair.lost_packets & (1 << bit) != 0);
+            let further = further.map(|bit| pair.packet_id.wrapping_add(bit + 1));
+            for number in std::iter::once(pair.packet_id).chain(further) {
+                if self.waiting.len() >= MOST_WAITING {
+                    // overflow: it is asked for again.
+                    return;
+                }
+                let Some(entry) = stream.find(number) else {
+                    continue;
+                };
+                let under_way = |at| now.saturating_duration_since(at) < hold;
+                if entry.waiting || entry.again.is_some_and(under_way) {
+                    continue;
+                }
+                entry.waiting = true;
+                let copies = if entry.again.is_some() { 2 } else { 1 };
+                self.waiting.push_back(Waiting {
+                    ssrc: nack.media_ssrc,
+                    number,
+                    since: now,
+                    copies,
+                });
+            }
+        }
+    }
+
+    /// Whether repairs wait to leave.
+    #[allow(dead_code)] // by a pacer
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next repair to leave.
+    pub(super) fn next(&mut self, now: Instant) -> Option<rtp::Packet> {
+        while let Some(mut waiting) = self.waiting.pop_front() {
+            let Some(stream) = self.streams.get_mut(&waiting.ssrc) else {
+                continue;
+            };
+            let Some(entry) = stream.find(waiting.number) else {
+                continue;
+            };
+            entry.waiting = false;
+            if now.saturating_duration_since(waiting.since) > LONGEST_WAIT {
+                continue;
+            }
+            entry.again = Some(now);
+            let (packet, sent) = (entry.packet.clone(), entry.sent);
+            if waiting.copies > 1 {
+                // Behind the others, so that one burst of loss does not take both.
+                waiting.copies -= 1;
+                self.waiting.push_back(waiting);
+            }
+            return Some(stream.again(packet, now.saturating_duration_since(sent)));
+        }
+        None
+    }
+
+    /// The packet of `ssrc` that was sent last, once more by RTX: a probe that may be of use, too.
+    /// `None` where there is no RTX, or nothing to repeat.
+    #[allow(dead_code)] // by probes
+    pub(super) fn probe(&mut self, ssrc: u32, now: Instant) -> Option<rtp::Packet> {
+        let stream = self.streams.get_mut(&ssrc)?;
+        stream.how.rtx?;
+        let last = stream.packets.back()?;
+        let (packet, sent) = (last.packet.clone(), last.sent);
+        Some(stream.again(packet, now.saturating_duration_since(sent)))
+    }
+}
+
+impl Stream {
+    fn find(&mut self, number: u16) -> Option<&mut Entry> {
+        let first = self.packets.front()?.packet.header.sequence_number;
+        let place = |number: u16| number.wrapping_sub(first);
+        let found = self
+            .packets
+            .binary_search_by_key(&place(number), |e| place(e.packet.header.sequence_number));
+        self.packets.get_mut(found.ok()?)
+    }
+
+    /// `packet` as it is sent again, `later` than the first time.
+    fn again(&mut self, mut packet: rtp::Packet, later: Duration) -> rtp::Packet {
+        let header = &mut packet.header;
+        if let Some((ssrc, payload_type)) = self.how.rtx {
+            let mut payload = BytesMut::with_capacity(2 + packet.payload.len());
+            payload.put_u16(header.sequence_number);
+            payload.put_slice(&packet.payload);
+            packet.payload = payload.freeze();
+            header.ssrc = ssrc;
+            header.payload_type = payload_type;
+            header.sequence_number = self.next;
+            self.next = self.next.wrapping_add(1);
+            if let Some((id, mid)) = self.how.mid.clone()
+                && header.get_extension(id).is_none()
+                && let Err(error) = header.set_extension(id, mid)
+            {
+                log::debug!(target: "rswebrtc::peer", "RTX goes without its mid: {error}");
+            }
+        }
+        // What it was delayed by its loss is no delay of the path.
+        if let Some(id) = self.how.send_time
+            && let Some(sent) = header.get_extension(id)
+            && let Some(sent) = AbsSendTime::from_bytes(&sent)
+        {
+            let time = AbsSendTime::from_time(sent.time() + later).to_bytes();
+            if let Err(error) = header.set_extension(id, Bytes::copy_from_slice(&time)) {
+                log::debug!(target: "rswebrtc::peer", "sent again with its old time: {error}");
+            }
+        }
+        packet
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MPL-2.0
+use super::*;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::nack_pairs_from_sequence_numbers;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+struct Test {
+    history: History,
+    start: Instant,
+}
+
+impl Test {
+    fn new(how: Resending) -> Self {
+        let mut history = History::default();
+        history.bind(1, how);
+        Self {
+            history,
+            start: Instant::now(),
+        }
+    }
+
+    fn sent(&mut self, number: u16, size: usize, at: u64) {
+        let packet = rtp::Packet {
+            header: rtp::header::Header {
+                version: 2,
+                marker: true,
+                payload_type: 96,
+                sequence_number: number,
+                timestamp: 90,
+                ssrc: 1,
+                ..Default::default()
+            },
+            payload: Bytes::from(vec![7; size]),
+        };
+        self.history.sent(&packet, self.start + ms(at));
+    }
+
+    fn asked(&mut self, numbers: &[u16], at: u64, round_trip: Option<u64>) -> Vec<rtp::Packet> {
+        let nack = TransportLayerNack {
+            sender_ssrc: 5,
+            media_ssrc: 1,
+            nacks: nack_pairs_from_sequence_numbers(numbers),
+        };
+        let now = self.start + ms(at);
+        self.history.asked(&nack, now, round_trip.map(ms));
+        std::iter::from_fn(|| self.history.next(now)).collect()
+    }
+}
+
+fn rtx() -> Resending {
+    Resending {
+        rtx: Some((2, 97)),
+        mid: Some((1, Bytes::from_static(b"v"))),
+        send_time: None,
+    }
+}
+
+/// The number that an RTX packet brings back.
+fn original(packet: &rtp::Packet) -> u16 {
+    u16::from_be_bytes([packet.payload[0], packet.payload[1]])
+}
+
+#[test]
+fn rtx_brings_the_packet_back_under_its_own_numbers() {
+    let mut test = Test::new(rtx());
+    (65534..65536u32).for_each(|n| test.sent(n as u16, 3, 0));
+    (0..3).for_each(|n| test.sent(n, 3, 0));
+    let packets = test.asked(&[65535, 1], 10, None);
+    assert_eq!(packets.iter().map(original).collect::<Vec<_>>(), [65535, 1]);
+    let header = &packets[0].header;
+    assert_eq!(
+        (header.ssrc, header.payload_type, header.version),
+        (2, 97, 2)
+    );
+    assert!(header.marker);
+    assert_eq!(header.timestamp, 90);
+    assert_eq!(header.get_extension(1).as_deref(), Some(&b"v"[..]));
+    assert_eq!(&packets[0].payload[2..], &[7, 7, 7]);
+    let numbers = [0, 1].map(|n: usize| packets[n].header.sequence_number);
+    assert_eq!(numbers[1], numbers[0].wrapping_add(1));
+}
+
+#[test]
+fn header_extensions_of_the_stream_are_repeated_and_the_time_is_that_of_the_repair() {
+    let mut test = Test::new(Resending {
+        send_time: Some(2),
+        ..rtx()
+    });
+    let time = |ms_| AbsSendTime::from_time(ms(ms_)).to_bytes();
+    let mut header = rtp::header::Header {
+        version: 2,
+        sequence_number: 9,
+        ssrc: 1,
+        ..Default::default()
+    };
+    header.set_extension(4, Bytes::from_static(&[1])).unwrap();
+    let sent = Bytes::copy_from_slice(&time(63_990));
+    header.set_extension(2, sent).unwrap();
+    let packet = rtp::Packet {
+        header,
+        payload: Bytes::from_static(&[1]),
+    };
+    test.history.sent(&packet, test.start);
+    let packets = test.asked(&[9], 1000, None);
+    let again = &packets[0].header;
+    assert_eq!(again.get_extension(4).as_deref(), Some(&[1][..]));
+    let delay = |bytes: &[u8]| AbsSendTime::from_bytes(bytes).unwrap().time();
+    // 63.99 s and one second more: the field begins anew at 64 s.
+    let passed = delay(&again.get_extension(2).unwrap());
+    assert!(
+        passed.abs_diff(ms(990)) < Duration::from_micros(8),
+        "{passed:?}"
+    );
+}
+
+#[test]
+fn without_rtx_the_packet_goes_out_as_it_was() {
+    let mut test = Test::new(Resending::default());
+    test.sent(5, 3, 0);
+    let packets = test.asked(&[4, 5, 6], 10, None);
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].header.sequence_number, 5);
+    assert_eq!(
+        (packets[0].header.ssrc, packets[0].header.payload_type),
+        (1, 96)
+    );
+    assert!(test.history.probe(1, test.start).is_none());
+}
+
+#[test]
+fn a_packet_is_sent_again_once_in_a_round_trip() {
+    let mut test = Test::new(rtx());
+    (1..4).for_each(|n| test.sent(n, 3, 0));
+    let numbers = |packets: Vec<rtp::Packet>| packets.iter().map(original).collect::<Vec<_>>();
+    assert_eq!(numbers(test.asked(&[1, 2], 0, Some(100))), [1, 2]);
+    assert_eq!(numbers(test.asked(&[1, 2, 3], 20, Some(100))), [3]);
+    assert!(test.asked(&[1, 2], 60, Some(100)).is_empty());
+    // Its repair was lost, too.
+    assert_eq!(numbers(test.asked(&[1, 3], 90, Some(100))), [1, 1]);
+}
+
+#[test]
+fn what_is_asked_for_twice_waits_once_and_what_waited_too_long_stays() {
+    let mut test = Test::new(rtx());
+    test.sent(1, 3, 0);
+    let nack = TransportLayerNack {
+        sender_ssrc: 5,
+        media_ssrc: 1,
+        nacks: nack_pairs_from_sequence_numbers(&[1]),
+    };
+    test.history.asked(&nack, test.start, None);
+    test.history.asked(&nack, test.start, None);
+    assert_eq!(test.history.waiting.len(), 1);
+    assert!(
+        test.history
+            .next(test.start + LONGEST_WAIT + ms(1))
+            .is_none()
+    );
+    assert!(!test.history.has_waiting());
+}
+
+#[test]
+fn history_is_bounded_in_time_packets_and_bytes() {
+    let mut test = Test::new(rtx());
+    (0..100).for_each(|n| test.sent(n, 1000, 0));
+    test.sent(100, 1000, KEPT.as_millis() as u64 + 1);
+    assert_eq!(test.history.streams[&1].packets.len(), 1);
+    assert_eq!(test.history.streams[&1].bytes, 1000);
+    (101..30000).for_each(|n| test.sent(n, 10, 3000));
+    assert_eq!(test.history.streams[&1].packets.len(), MOST_PACKETS);
+    (30000..30200).for_each(|n| test.sent(n, 1 << 20, 3000));
+    assert!(test.history.streams[&1].bytes <= MOST_BYTES);
+    let packets = &test.history.streams[&1].packets;
+    let bytes: usize = packets.iter().map(|entry| entry.packet.payload.len()).sum();
+    assert_eq!(bytes, test.history.streams[&1].bytes);
+}
+
+#[test]
+fn numbers_that_were_left_out_are_not_found() {
+    let mut test = Test::new(rtx());
+    [1, 2, 7, 8].into_iter().for_each(|n| test.sent(n, 3, 0));
+    let packets = test.asked(&[1, 2, 3, 6, 7, 8, 9, 60000], 10, None);
+    assert_eq!(
+        packets.iter().map(original).collect::<Vec<_>>(),
+        [1, 2, 7, 8]
+    );
+}
+
+#[test]
+fn no_more_repairs_wait_than_there_is_room_for() {
+    let mut test = Test::new(rtx());
+    (0..5000).for_each(|n| test.sent(n, 3, 0));
+    let numbers: Vec<u16> = (0..5000).collect();
+    assert_eq!(test.asked(&numbers, 10, None).len(), MOST_WAITING);
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Asking again for packets that are missing (generic NACK, RFC 4585 section 6.2.1).
+//!
+//! webrtc's generator names all that is missing at a fixed interval: over a long round trip it
+//! asks many times before the first answer can be there, over a short one it waits for its tick,
+//! what is merely out of order is asked for too, and it never tells that something is lost for
+//! good. Here each packet has its own times: it is asked for at once (later, where packets are seen
+//! to overtake each other), again when the answer is overdue, and given up when no answer can come
+//! in time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Missing packets of one source that are kept track of; more are not a loss but an outage.
+const MOST_HOLES: usize = 1000;
+/// A packet is asked for so many times at most, two requests close together counted as one.
+const MOST_ROUNDS: u8 = 20;
+/// An answer is expected after this time before one was measured.
+const UNMEASURED: Duration = Duration::from_millis(100);
+/// An answer is overdue no sooner than this after it was expected.
+const LEAST_MARGIN: Duration = Duration::from_millis(3);
+/// No round trip is taken to be longer.
+const LONGEST: Duration = Duration::from_secs(2);
+/// No sender keeps its packets for much longer, whatever we would wait.
+const LONGEST_AGE: Duration = Duration::from_secs(2);
+/// The longest wait for a packet that was overtaken, before it is asked for.
+const MOST_REORDERING: Duration = Duration::from_millis(40);
+/// The wait for overtaken packets is halved in this time without one.
+const REORDERING_HALF_LIFE: Duration = Duration::from_secs(2);
+/// Requests are sent twice while more than this part of them stays without answer, ...
+const DOUBTFUL: f64 = 0.02;
+/// ... and three times while it is more than this.
+const VERY_DOUBTFUL: f64 = 0.15;
+/// Of the smoothed part of requests without answer.
+const GAIN: f64 = 1.0 / 256.0;
+/// Repaired packets that are remembered, to notice a second answer.
+const ANSWERS: usize = 64;
+
+/// How long answers take on a path.
+#[derive(Debug, Default)]
+pub(super) struct AnswerTime {
+    smoothed: Option<f64>,
+    deviation: f64,
+}
+
+impl AnswerTime {
+    /// An answer took `sample` (RFC 6298 section 2, in the gains too).
+    fn measured(&mut self, sample: Duration) {
+        let sample = sample.min(LONGEST).as_secs_f64();
+        match &mut self.smoothed {
+            None => {
+                self.smoothed = Some(sample);
+                self.deviation = sample / 8.0;
+            }
+            Some(smoothed) => {
+                self.deviation += ((sample - *smoothed).abs() - self.deviation) / 16.0;
+                *smoothed += (sample - *smoothed) / 8.0;
+            }
+        }
+    }
+
+    /// As measured.
+    pub(super) fn measure(&self) -> Option<Duration> {
+        self.smoothed.map(Duration::from_secs_f64)
+    }
+
+    /// An answer comes after this time, ...
+    pub(super) fn expected(&self) -> Duration {
+        self.measure().unwrap_or(UNMEASURED)
+    }
+
+    /// ... or is taken for lost after this.
+    fn limit(&self) -> Duration {
+        let margin = Duration::from_secs_f64(2.0 * self.deviation);
+        self.expected() + margin.max(LEAST_MARGIN)
+    }
+}
+
+/// How a packet came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// As the remote sends it.
+    Sent,
+    /// By RTX.
+    Resent,
+    /// Made from FEC.
+    #[allow(dead_code)] // by FEC
+    Recovered,
+}
+
+/// What became of requests.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// To be asked for now.
+    pub(super) ask: Vec<u16>,
+    /// The last one that was given up.
+    pub(super) given_up: Option<u32>,
+}
+
+/// A packet that is missing.
+struct Hole {
+    number: u32,
+    /// It should have come then, ...
+    expected: Instant,
+    /// ... and was found to be missing then.
+    noticed: Instant,
+    /// When to do something about it.
+    due: Instant,
+    /// It was asked for in this round, ...
+    asked: Option<Instant>,
+    /// ... and in the one before.
+    before: Option<Instant>,
+    rounds: u8,
+    /// Requests that are left of this round.
+    copies: u8,
+}
+
+/// The missing packets of one source; see the module.
+pub(super) struct Requests {
+    /// The remote repeats packets by RTX: what comes late without was overtaken.
+    rtx: bool,
+    /// In the order of their numbers.
+    holes: VecDeque<Hole>,
+    next: Option<Instant>,
+    reordering: Reordering,
+    redundancy: Redundancy,
+    /// The last one that was dropped because there were too many.
+    dropped: Option<u32>,
+    /// When the newest packet came.
+    newest: Option<Instant>,
+}
+
+impl Requests {
+    /// For a source whose packets are repeated by RTX, or under their own SSRC.
+    pub(super) fn new(rtx: bool) -> Self {
+        Self {
+            rtx,
+            holes: VecDeque::new(),
+            next: None,
+            reordering: Reordering::default(),
+            redundancy: Redundancy::default(),
+            dropped: None,
+            newest: None,
+        }
+    }
+
+    /// Packet `number` is the newest, and the `skipped` ones before it have not come.
+    pub(super) fn came(&mut self, number: u32, skipped: u32, now: Instant) {
+        let newest = self.newest.replace(now).unwrap_or(now);
+        if skipped > 0 {
+            self.missing(number, skipped, newest, now);
+        }
+    }
+
+    fn missing(&mut self, before: u32, count: u32, newest: Instant, now: Instant) {
+        if count as usize > MOST_HOLES {
+            self.holes.clear();
+            self.dropped = Some(before.wrapping_sub(1));
+            self.next = Some(now);
+            return;
+        }
+        let due = now + self.reordering.wait(now);
+        let pause = now.saturating_duration_since(newest);
+        for (nth, number) in (1..=count).zip(before.saturating_sub(count)..) {
+            if self.holes.len() >= MOST_HOLES {
+                // overflow: what is oldest has the least chance to come in time.
+                self.dropped = self.holes.pop_front().map(|hole| hole.number);
+                self.next = Some(now);
+            }
+            self.holes.push_back(Hole {
+                number,
+                // Between those that came: after a pause the first are too old to be of use.
+                expected: newest + pause * nth / (count + 1),
+                noticed: now,
+                due,
+                asked: None,
+                before: None,
+                rounds: 0,
+                copies: 0,
+            });
+        }
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    /// Packet `number` came late; whether it is a repair.
+    pub(super) fn found(
+        &mut self,
+        number: u32,
+        how: How,
+        now: Instant,
+        answers: &mut AnswerTime,
+    ) -> bool {
+        let place = self.holes.binary_search_by_key(&number, |hole| hole.number);
+        let Some(hole) = place.ok().and_then(|place| self.holes.remove(place)) else {
+            return how != How::Sent;
+        };
+        let since = |at: Instant| now.saturating_duration_since(at);
+        match (how, hole.asked) {
+            (How::Recovered, _) => true,
+            // Too soon for an answer: it was only overtaken.
+            (How::Sent, asked)
+                if self.rtx || asked.is_none_or(|at| since(at) < answers.expected() / 2) =>
+            {
+                self.reordering.seen(since(hole.noticed), now);
+                false
+            }
+            (_, None) => true,
+            (_, Some(asked)) => {
+                // So soon after the last request, it is the answer to the one before.
+                let late = hole
+                    .before
+                    .filter(|_| since(asked) < answers.expected() / 2);
+                answers.measured(since(late.unwrap_or(asked)));
+                self.redundancy.answered(&hole);
+                true
+            }
+        }
+    }
+
+    /// Packet `number` was resent although it is there.
+    pub(super) fn needless(&mut self, number: u32) {
+        self.redundancy.needless(number);
+    }
+
+    /// A new numbering.
+    pub(super) fn restart(&mut self) {
+        self.holes.clear();
+        self.next = None;
+        self.newest = None;
+    }
+
+    /// When [`Self::poll`] has something to do.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// What is to be done at `now`. A packet is of use for `patience` after it should have come.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        answers: &AnswerTime,
+        patience: Duration,
+    ) -> Option<Due> {
+        if self.next.is_none_or(|next| now < next) {
+            return None;
+        }
+        let mut due = Due {
+            ask: Vec::new(),
+            given_up: self.dropped.take(),
+        };
+        let limit = patience.min(LONGEST_AGE.max(answers.expected() * 5));
+        let repeat =
+            (answers.expected() / 16).clamp(Duration::from_millis(2), Duration::from_millis(10));
+        let mut next: Option<Instant> = None;
+        let redundancy = &mut self.redundancy;
+        self.holes.retain_mut(|hole| {
+            // A further request goes along with others rather than alone.
+            let soon = repeat / if hole.copies > 0 { 2 } else { u32::MAX };
+            if hole.due <= now + soon {
+                let deadline = hole.expected + limit;
+                let in_time = now + answers.expected() <= deadline && hole.rounds < MOST_ROUNDS;
+                // Once at least, or nobody would learn that answers have become faster.
+                if now >= deadline || !(in_time || hole.rounds == 0 || hole.copies > 0) {
+                    due.given_up = due.given_up.max(Some(hole.number));
+                    return false;
+                }
+                due.ask.push(hole.number as u16);
+                if hole.copies > 0 {
+                    hole.copies -= 1;
+                } else {
+                    redundancy.asked(hole);
+                    hole.rounds += 1;
+                    hole.before = hole.asked.replace(now);
+                    hole.copies = redundancy.copies() - 1;
+                }
+                let again = hole.copies > 0;
+                hole.due = (now + if again { repeat } else { answers.limit() }).min(deadline);
+            }
+            next = Some(next.map_or(hole.due, |next| next.min(hole.due)));
+            true
+        });
+        self.next = next;
+        Some(due)
+    }
+}
+
+/// How far packets overtake each other.
+#[derive(Debug, Default)]
+struct Reordering {
+    lateness: Duration,
+    seen: Option<Instant>,
+}
+
+impl Reordering {
+    fn seen(&mut self, lateness: Duration, now: Instant) {
+        let before = self.wait(now);
+        let enough = lateness + lateness / 4 + Duration::from_millis(1);
+        self.lateness = before.max(enough.min(MOST_REORDERING));
+        self.seen = Some(now);
+    }
+
+    /// How long to wait for a packet that may have been overtaken.
+    fn wait(&self, now: Instant) -> Duration {
+        let Some(seen) = self.seen else {
+            return Duration::ZERO;
+        };
+        let passed = now.saturating_duration_since(seen).as_secs_f64();
+        let left = (-passed / REORDERING_HALF_LIFE.as_secs_f64()).exp2();
+        let wait = self.lateness.mul_f64(left);
+        // Not worth a timer.
+        if wait < Duration::from_millis(1) {
+            Duration::ZERO
+        } else {
+            wait
+        }
+    }
+}
+
+/// How often to send each request, a moment apart: a request is small, and one that is lost costs a
+/// round trip. Once where requests get through, and to a remote which answers each.
+#[derive(Debug)]
+struct Redundancy {
+    /// Part of the rounds that stayed without answer, smoothed.
+    unanswered: f64,
+    /// Packets that were asked for twice and came, ...
+    repaired: u32,
+    /// ... and of them those which then came once more.
+    needless: u32,
+    answers: VecDeque<u32>,
+}
+
+impl Default for Redundancy {
+    fn default() -> Self {
+        Self {
+            unanswered: 0.1,
+            repaired: 0,
+            needless: 0,
+            answers: VecDeque::new(),
+        }
+    }
+}
+
+impl Redundancy {
+    fn copies(&self) -> u8 {
+        let answers_each = self.needless >= 4 && self.needless * 8 > self.repaired;
+        if answers_each || self.unanswered < DOUBTFUL {
+            1
+        } else if self.unanswered < VERY_DOUBTFUL {
+            2
+        } else {
+            3
+        }
+    }
+
+    /// `hole` is asked for: another time, if the round before brought nothing.
+    fn asked(&mut self, hole: &Hole) {
+        if hole.rounds > 0 {
+            self.unanswered += (1.0 - self.unanswered) * GAIN;
+        }
+    }
+
+    fn answered(&mut self, hole: &Hole) {
+        self.unanswered -= self.unanswered * GAIN;
+        if hole.rounds == 1 && self.copies() > 1 + hole.copies {
+            self.repaired = self.repaired.saturating_add(1);
+            if self.answers.len() >= ANSWERS {
+                self.answers.pop_front();
+            }
+            self.answers.push_back(hole.number);
+        }
+    }
+
+    fn needless(&mut self, number: u32) {
+        if let Some(place) = self.answers.iter().position(|n| *n == number) {
+            self.answers.remove(place);
+            self.needless = self.needless.saturating_add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

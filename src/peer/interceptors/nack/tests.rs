@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MPL-2.0
+use super::*;
+
+/// Numbers, with the time at which they were asked for.
+type Asked = Vec<(u64, Vec<u16>)>;
+
+/// A source and its clock.
+struct Test {
+    requests: Requests,
+    answers: AnswerTime,
+    start: Instant,
+    patience: Duration,
+}
+
+impl Test {
+    fn new(round_trip: Option<u64>, patience: u64) -> Self {
+        let mut answers = AnswerTime::default();
+        if let Some(round_trip) = round_trip {
+            (0..100).for_each(|_| answers.measured(ms(round_trip)));
+        }
+        let mut requests = Requests::new(true);
+        // Tests of redundancy turn it on again.
+        requests.redundancy.needless = 1000;
+        Self {
+            requests,
+            answers,
+            start: Instant::now(),
+            patience: ms(patience),
+        }
+    }
+
+    fn missing(&mut self, before: u32, count: u32, at: u64) {
+        let now = self.start + ms(at);
+        self.requests.missing(before, count, now, now);
+    }
+
+    fn found(&mut self, number: u32, how: How, at: u64) -> bool {
+        let now = self.start + ms(at);
+        self.requests.found(number, how, now, &mut self.answers)
+    }
+
+    /// What is asked for up to `end`, each with its time, and what is given up when.
+    fn run(&mut self, end: u64) -> (Asked, Option<(u64, u32)>) {
+        let (mut asked, mut given_up) = (Vec::new(), None);
+        while let Some(next) = self.requests.next()
+            && next <= self.start + ms(end)
+        {
+            let due = self
+                .requests
+                .poll(next, &self.answers, self.patience)
+                .unwrap();
+            let at = (next - self.start).as_millis() as u64;
+            if !due.ask.is_empty() {
+                asked.push((at, due.ask));
+            }
+            given_up = due.given_up.map(|number| (at, number)).or(given_up);
+        }
+        (asked, given_up)
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn what_is_missing_is_asked_for_at_once_and_again_when_the_answer_is_overdue() {
+    let mut test = Test::new(Some(50), 1000);
+    test.missing(0x1_0002, 3, 7);
+    let (asked, given_up) = test.run(130);
+    let all = vec![0xffff, 0, 1];
+    assert_eq!(asked, [(7, all.clone()), (60, all.clone()), (113, all)]);
+    assert_eq!(given_up, None);
+}
+
+#[test]
+fn it_is_given_up_when_no_answer_can_come_in_time() {
+    let mut test = Test::new(Some(50), 200);
+    test.missing(101, 1, 0);
+    let (asked, given_up) = test.run(1000);
+    let times: Vec<u64> = asked.iter().map(|(at, _)| *at).collect();
+    // An answer to a request at 159 would come at 209.
+    assert_eq!(times, [0, 53, 106]);
+    assert_eq!(given_up, Some((159, 100)));
+    assert_eq!(test.requests.next(), None);
+}
+
+#[test]
+fn after_a_pause_what_is_too_old_by_then_is_given_up() {
+    let mut test = Test::new(Some(50), 200);
+    test.requests.came(100, 0, test.start);
+    test.requests.came(110, 9, test.start + ms(300));
+    let (asked, given_up) = test.run(300);
+    // One each 30 ms: those up to 103 should have come 200 ms ago.
+    assert_eq!(asked, [(300, (104..110).collect())]);
+    assert_eq!(given_up, Some((300, 103)));
+}
+
+#[test]
+fn it_is_asked_for_once_even_if_answers_were_too_slow() {
+    let mut test = Test::new(Some(300), 200);
+    test.missing(101, 1, 0);
+    let (asked, given_up) = test.run(1000);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(given_up, Some((200, 100)));
+}
+
+#[test]
+fn a_patient_reader_has_it_asked_for_a_bounded_number_of_times() {
+    let mut test = Test::new(Some(20), 60_000);
+    test.missing(101, 1, 0);
+    let (asked, given_up) = test.run(60_000);
+    assert_eq!(asked.len(), usize::from(MOST_ROUNDS));
+    assert!(given_up.is_some());
+}
+
+#[test]
+fn an_answer_ends_it_and_measures_the_path() {
+    let mut test = Test::new(None, 1000);
+    test.missing(101, 1, 0);
+    test.run(0);
+    assert!(test.found(100, How::Resent, 40));
+    assert_eq!(test.answers.measure(), Some(ms(40)));
+    assert_eq!(test.run(1000).0, []);
+}
+
+#[test]
+fn an_answer_to_the_request_before_the_last_is_known_for_one() {
+    let mut test = Test::new(Some(50), 1000);
+    test.missing(101, 1, 0);
+    test.run(60);
+    // The path is slower now: 5 ms after the second request this is no answer to it.
+    assert!(test.found(100, How::Resent, 65));
+    let measure = test.answers.measure().unwrap();
+    assert!(measure > ms(51) && measure < ms(53), "{measure:?}");
+}
+
+#[test]
+fn where_packets_overtake_each_other_they_are_waited_for() {
+    let mut test = Test::new(Some(50), 1000);
+    test.missing(101, 1, 0);
+    test.run(0);
+    assert!(!test.found(100, How::Sent, 10));
+    // 13.5 ms: what was seen, and a quarter, and one.
+    test.missing(103, 1, 10);
+    assert_eq!(test.run(23).0, []);
+    assert!(!test.found(102, How::Sent, 20));
+    // It is forgotten when nothing of the kind happens.
+    test.missing(105, 1, 20_000);
+    assert_eq!(test.run(20_000).0, [(20_000, vec![104])]);
+}
+
+#[test]
+fn without_rtx_a_repair_is_told_by_its_time() {
+    let mut test = Test::new(Some(50), 1000);
+    test.requests = Requests::new(false);
+    test.missing(102, 2, 0);
+    test.run(0);
+    assert!(!test.found(100, How::Sent, 10));
+    assert!(test.found(101, How::Sent, 50));
+}
+
+#[test]
+fn where_requests_get_lost_each_is_sent_more_than_once() {
+    let mut test = Test::new(Some(80), 1000);
+    test.requests.redundancy.needless = 0;
+    test.missing(101, 1, 0);
+    let times: Vec<u64> = test.run(120).0.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [0, 5, 88, 93]);
+    assert!(test.found(100, How::Resent, 150));
+    test.missing(103, 1, 200);
+    test.requests.redundancy.unanswered = 0.4;
+    assert_eq!(test.run(240).0.len(), 3);
+}
+
+#[test]
+fn a_remote_that_answers_both_is_asked_once() {
+    let mut test = Test::new(Some(80), 1000);
+    test.requests.redundancy = Redundancy::default();
+    for number in 0..10u32 {
+        let at = u64::from(number) * 200;
+        test.missing(100 + number * 2, 1, at);
+        test.run(at + 20);
+        assert!(test.found(99 + number * 2, How::Resent, at + 80));
+        test.requests.needless(99 + number * 2);
+        test.requests.redundancy.unanswered = 0.1;
+    }
+    test.missing(201, 1, 10_000);
+    let times: Vec<u64> = test.run(10_050).0.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [10_000]);
+}
+
+#[test]
+fn an_outage_is_given_up_and_the_memory_is_bounded() {
+    let mut test = Test::new(Some(50), 10_000);
+    test.missing(5000, 2000, 0);
+    assert_eq!(test.run(0), (vec![], Some((0, 4999))));
+    (0..3000).for_each(|n| test.missing(6000 + n * 2, 1, 1));
+    assert_eq!(test.requests.holes.len(), MOST_HOLES);
+    let (asked, given_up) = test.run(1);
+    assert_eq!(
+        asked.iter().map(|(_, n)| n.len()).sum::<usize>(),
+        MOST_HOLES
+    );
+    assert!(given_up.is_some());
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MPL-2.0
+//! The receiving half of the [`MediaPath`]: from SRTP to the streams' queues, and what is asked of
+//! the remote on the way.
+
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::{Interceptor, Packet, TaggedPacket};
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+use rtc::rtp;
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+use rtc::shared::error::Error;
+use rtc::shared::marshal::{Marshal, MarshalSize};
+
+use super::key_frames::KeyFrames;
+use super::media_path::{MediaPath, stream_info};
+use super::nack::{How, Requests};
+use super::routing::Route;
+use super::rtx_unwrap;
+use super::source::{Arrival, Source};
+use crate::media::header_extension::HeaderExtension;
+use crate::media::rtp_packet::{Inbound, InboundPacket};
+use crate::peer::shared::lock;
+
+/// Pairs in one NACK, which has to fit into a datagram.
+const PAIRS: usize = 250;
+
+impl MediaPath {
+    pub(super) fn read_rtp(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.refresh();
+        let size = match &message.message.packet {
+            Packet::Rtp(packet) => packet.marshal_size(),
+            _ => 0,
+        };
+        let Some(mut message) = self.arrivals.note(message, size)? else {
+            return Ok(());
+        };
+        let nothing = Packet::Rtcp(Vec::new());
+        let Packet::Rtp(mut packet) = std::mem::replace(&mut message.message.packet, nothing)
+        else {
+            return Ok(());
+        };
+        let Some(route) = self.route(&packet.header) else {
+            return Ok(());
+        };
+        let Route {
+            stream,
+            payload_type,
+            repair,
+        } = route;
+        let size = packet.payload.len() as u64;
+        self.count(stream, |stats| {
+            stats.packets_received += 1;
+            stats.bytes_received += size;
+            stats.retransmitted_packets_received += u64::from(repair);
+        });
+        if repair {
+            let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else {
+                return Ok(());
+            };
+            if !rtx_unwrap::unwrap(&mut packet, ssrc, payload_type) {
+                return Ok(());
+            }
+        }
+        let how = if repair { How::Resent } else { How::Sent };
+        self.take(stream, packet, how, message.now)
+    }
+
+    /// A packet of stream `stream`, as the remote first sent it, however it came.
+    pub(super) fn take(
+        &mut self,
+        stream: usize,
+        mut packet: rtp::Packet,
+        how: How,
+        now: Instant,
+    ) -> Result<(), Error> {
+        self.bind(stream, &packet.header, now);
+        let Some(source) = self.sources.get_mut(&packet.header.ssrc) else {
+            return Ok(());
+        };
+        let arrival = source.accept(packet.header.sequence_number);
+        let mut repaired = how != How::Sent;
+        match (arrival, &mut source.requests) {
+            (Arrival::Next { number, skipped }, Some(requests)) => {
+                requests.came(number, skipped, now);
+            }
+            (Arrival::Late(number), Some(requests)) => {
+                repaired = requests.found(number, how, now, &mut self.answers);
+            }
+            (Arrival::Again(number), Some(requests)) if how == How::Resent => {
+                requests.needless(number);
+            }
+            (Arrival::Restart(_), Some(requests)) => requests.restart(),
+            _ => {}
+        }
+        let new = !matches!(arrival, Arrival::Again(_));
+        if let Some(key_frames) = &mut source.key_frames {
+            let timestamp = packet.header.timestamp;
+            match arrival {
+                Arrival::Next { number, .. } | Arrival::Late(number) => {
+                    key_frames.came(number, timestamp, &packet.payload, now);
+                }
+                Arrival::Restart(_) => key_frames.restart(timestamp),
+                Arrival::Again(_) => {}
+            }
+        }
+        let lost = source.lost();
+        let jitter = (!repaired && new).then(|| source.arrived(packet.header.timestamp, now));
+        let round_trip = self.answers.measure();
+        self.count(stream, |stats| {
+            stats.packets_lost = lost;
+            stats.jitter = jitter.or(stats.jitter);
+            stats.packets_duplicated += u64::from(!new);
+            stats.packets_repaired += u64::from(new && repaired);
+            if let Some(round_trip) = round_trip {
+                stats.round_trip_time = Some(round_trip.as_secs_f64());
+            }
+        });
+        // Reports are about the path: what had to be repaired was lost on it.
+        if !repaired {
+            packet = match self.report_on(packet, now)? {
+                Some(packet) => packet,
+                None => return Ok(()),
+            };
+        }
+        if new {
+            self.deliver(stream, packet, now);
+        }
+        Ok(())
+    }
+
+    /// Takes `packet` into receiver reports; gives it back.
+    fn report_on(
+        &mut self,
+        packet: rtp::Packet,
+        now: Instant,
+    ) -> Result<Option<rtp::Packet>, Error> {
+        self.reports.handle_read(TaggedPacket {
+            now,
+            transport: TransportContext::default(),
+            message: rtc::interceptor::AttributedPacket::new(Packet::Rtp(packet)),
+        })?;
+        Ok(match self.reports.poll_read() {
+            Some(message) => match message.message.packet {
+                Packet::Rtp(packet) => Some(packet),
+                _ => None,
+            },
+            None => None,
+        })
+    }
+
+    /// Puts `packet` into its stream's queue.
+    fn deliver(&self, stream: usize, packet: rtp::Packet, now: Instant) {
+        let rtp::Packet {
+            mut header,
+            payload,
+        } = packet;
+        header.padding = false;
+        // Padding only: it counted above, and that is all it is for.
+        if payload.is_empty() {
+            return;
+        }
+        if let (Ok(header), Some(line)) = (header.marshal(), self.lines.get(stream)) {
+            line.inbound.push(Inbound::Rtp(InboundPacket {
+                arrival: now,
+                header: header.freeze(),
+                payload,
+            }));
+        }
+    }
+
+    /// Makes a new source known.
+    fn bind(&mut self, stream: usize, header: &rtp::header::Header, now: Instant) {
+        if self.sources.contains_key(&header.ssrc) {
+            return;
+        }
+        let room = self.routes.contains_key(&header.ssrc) || !self.is_full();
+        let lines = self.lines.clone();
+        let Some(line) = lines.get(stream).filter(|_| room) else {
+            return;
+        };
+        let mut codecs = line.config.codecs.iter();
+        let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
+            return;
+        };
+        let twcc = line.config.extension(HeaderExtension::TransportWideCc);
+        self.reports
+            .bind_remote_stream(&stream_info(codec, header.ssrc, None, twcc));
+        let mut source = Source::new(stream, codec.clock_rate, header.sequence_number, now);
+        if codec.feedback.iter().any(|feedback| feedback == "nack") {
+            source.requests = Some(Requests::new(codec.rtx_payload_type.is_some()));
+        }
+        source.key_frames = KeyFrames::new(codec, header.timestamp);
+        self.sources.insert(header.ssrc, source);
+        self.routes.insert(header.ssrc, stream);
+        if let Some(primary) = self.primaries.get_mut(stream) {
+            *primary = Some(header.ssrc);
+        }
+        let mut rtx = line.declared.rtx.iter();
+        let rtx = rtx
+            .find(|(_, ssrc)| *ssrc == header.ssrc)
+            .map(|(rtx, _)| *rtx);
+        self.count(stream, |stats| {
+            stats.ssrc = header.ssrc;
+            stats.rtx_ssrc = rtx.unwrap_or_default();
+        });
+        log::debug!(target: "rswebrtc::peer", "stream {stream} receives {} as {}", codec.name, header.ssrc);
+    }
+
+    pub(super) fn read_rtcp(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        self.refresh();
+        let now = message.now;
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            self.tap.read(packets, now, &self.routes, &self.primaries);
+            let round_trip = self.tap.round_trip.take();
+            self.congestion.read(packets, round_trip, now);
+            for packet in packets {
+                if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
+                    let stream = self.shared.outbound.stream_of(nack.media_ssrc);
+                    let line = stream.and_then(|stream| self.lines.get(stream));
+                    let round_trip = line.and_then(|line| lock(&line.stats).round_trip_time);
+                    let round_trip = round_trip.map(Duration::from_secs_f64);
+                    self.history.asked(nack, now, round_trip);
+                }
+            }
+        }
+        // Receiver reports answer sender reports.
+        self.reports.handle_read(message)?;
+        while self.reports.poll_read().is_some() {}
+        Ok(())
+    }
+
+    /// When there is something to ask of the remote.
+    pub(super) fn requests_due(&self) -> Option<Instant> {
+        let due = |source: &Source| {
+            let packets = source.requests.as_ref().and_then(Requests::next);
+            let picture = source.key_frames.as_ref().and_then(KeyFrames::next);
+            [packets, picture].into_iter().flatten().min()
+        };
+        self.sources.values().filter_map(due).min()
+    }
+
+    /// Asks the remote for what is missing, once for all of a source.
+    pub(super) fn fill_requests(&mut self, now: Instant) {
+        if self.requests_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let mut nacks = Vec::new();
+        let mut key_frames = Vec::new();
+        let round_trip = self.answers.expected();
+        for (ssrc, source) in &mut self.sources {
+            let Some(line) = self.lines.get(source.stream) else {
+                continue;
+            };
+            let patience = line.inbound.patience();
+            let requests = source.requests.as_mut();
+            if let Some(due) = requests.and_then(|r| r.poll(now, &self.answers, patience)) {
+                if !due.ask.is_empty() {
+                    nacks.push((source.stream, *ssrc, due.ask));
+                }
+                if let (Some(number), Some(need)) = (due.given_up, &mut source.key_frames) {
+                    log::debug!(target: "rswebrtc::peer", "stream {}: packets up to {} are given up", source.stream, number as u16);
+                    need.missed(number, now);
+                }
+            }
+            let current = self.primaries.get(source.stream) == Some(&Some(*ssrc));
+            if let Some(need) = &mut source.key_frames
+                && need.poll(now, round_trip)
+                && current
+            {
+                key_frames.push(source.stream);
+            }
+        }
+        for (stream, media_ssrc, numbers) in nacks {
+            let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
+            let pairs = nack_pairs_from_sequence_numbers(&numbers);
+            for pairs in pairs.chunks(PAIRS) {
+                let nack = TransportLayerNack {
+                    sender_ssrc,
+                    media_ssrc,
+                    nacks: pairs.to_vec(),
+                };
+                self.write(now, Packet::Rtcp(vec![Box::new(nack)]));
+            }
+        }
+        for stream in key_frames {
+            self.shared.request_key_frame(stream, now, round_trip);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Which stream a packet that came in belongs to (RFC 8843 section 9.2).
+
+use rtc::interceptor::{Interceptor, StreamInfo};
+use rtc::rtp;
+
+use super::media_path::MediaPath;
+use crate::media::header_extension::HeaderExtension;
+use crate::peer::Direction;
+
+/// SSRCs that a remote may use at a time, for each m-line: it may start anew, and repairs count.
+const SOURCES_PER_LINE: usize = 16;
+
+/// Where a packet belongs.
+pub(super) struct Route {
+    pub(super) stream: usize,
+    /// Of the codec, whether or not this is a retransmission of it.
+    pub(super) payload_type: u8,
+    pub(super) repair: bool,
+}
+
+impl MediaPath {
+    /// What no line receives any more makes room for others.
+    pub(super) fn forget_idle_lines(&mut self) {
+        let lines = self.lines.clone();
+        let idle = |stream: &usize| {
+            let line = lines.get(*stream);
+            line.is_none_or(|line| line.config.direction != Direction::RecvOnly)
+        };
+        let gone: Vec<u32> = self
+            .routes
+            .iter()
+            .filter(|(_, stream)| idle(stream))
+            .map(|(ssrc, _)| *ssrc)
+            .collect();
+        for ssrc in gone {
+            self.forget(ssrc);
+        }
+        for (stream, primary) in self.primaries.iter_mut().enumerate() {
+            if idle(&stream) {
+                *primary = None;
+            }
+        }
+    }
+
+    fn forget(&mut self, ssrc: u32) {
+        self.routes.remove(&ssrc);
+        if self.sources.remove(&ssrc).is_some() {
+            self.reports.unbind_remote_stream(&StreamInfo {
+                ssrc,
+                ..Default::default()
+            });
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.routes.len() >= SOURCES_PER_LINE * self.lines.len().max(1)
+    }
+
+    /// The stream a packet belongs to, its codec, and whether it is a retransmission.
+    pub(super) fn route(&mut self, header: &rtp::header::Header) -> Option<Route> {
+        let payload_type = header.payload_type;
+        let stream = match self.routes.get(&header.ssrc) {
+            Some(stream) if header.extensions.is_empty() => *stream,
+            // A mid counts for more than what was guessed before (RFC 9143 section 9.2).
+            Some(stream) => self.stream_by_mid(header).unwrap_or(*stream),
+            None => self.find_stream(header)?,
+        };
+        let codecs = &self.lines.get(stream)?.config.codecs;
+        let codec = codecs.iter().find(|codec| {
+            codec.payload_type == payload_type || codec.rtx_payload_type == Some(payload_type)
+        })?;
+        let found = Route {
+            stream,
+            payload_type: codec.payload_type,
+            repair: codec.payload_type != payload_type,
+        };
+        if !self.is_full() || self.routes.contains_key(&header.ssrc) {
+            self.routes.insert(header.ssrc, stream);
+        }
+        Some(found)
+    }
+
+    /// RFC 8843 section 9.2: by mid, else by what the description declared, else by payload type.
+    fn find_stream(&self, header: &rtp::header::Header) -> Option<usize> {
+        let lines = || self.lines.iter();
+        let declared = || {
+            lines().position(|line| {
+                line.declared.ssrcs.contains(&header.ssrc)
+                    || line.declared.rtx.iter().any(|(rtx, _)| *rtx == header.ssrc)
+            })
+        };
+        let by_type = || {
+            lines().position(|line| {
+                line.config.direction == Direction::RecvOnly
+                    && line.config.codecs.iter().any(|codec| {
+                        codec.payload_type == header.payload_type
+                            || codec.rtx_payload_type == Some(header.payload_type)
+                    })
+            })
+        };
+        self.stream_by_mid(header)
+            .or_else(declared)
+            .or_else(by_type)
+    }
+
+    fn stream_by_mid(&self, header: &rtp::header::Header) -> Option<usize> {
+        self.lines.iter().position(|line| {
+            line.config
+                .extension(HeaderExtension::Mid)
+                .and_then(|id| header.get_extension(id))
+                .is_some_and(|mid| *mid == *line.config.mid.as_bytes())
+        })
+    }
+
+    pub(super) fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
+        let declared = &self.lines.get(stream)?.declared;
+        let declared = declared
+            .rtx
+            .iter()
+            .find(|(ssrc, _)| *ssrc == rtx)
+            .map(|(_, ssrc)| *ssrc);
+        declared.or_else(|| self.primaries.get(stream).copied().flatten())
+    }
+}
