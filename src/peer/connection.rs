@@ -15,6 +15,7 @@ use webrtc::peer_connection::{PeerConnectionBuilder, RTCSessionDescription};
 
 use super::description::{self, Own, OwnLine, Setup};
 use super::handler::Handler;
+use super::limits::Wanted;
 use super::link::{Link, refused};
 use super::outbound::{Drained, Pushed};
 use super::runtime::PeerRuntime;
@@ -344,6 +345,7 @@ impl Peer for WebRtcPeer {
         } else {
             self.link()?
         };
+        self.shared.set_wanted(Wanted::of(&offer, &streams));
         self.shared.set_lines(streams, Some(declared(&offer)));
         self.answer_transport(&link, transport).await?;
         let server = self.shared.dtls_server.load(Ordering::Acquire);
@@ -364,6 +366,7 @@ impl Peer for WebRtcPeer {
         let answer = read(&answer)?;
         let accepted = answer.media.iter().find(|line| !line.rejected);
         let transport = answer.transport(accepted.map_or(0, |line| line.index));
+        self.shared.set_wanted(Wanted::of(&answer, &streams));
         self.shared.set_lines(streams, Some(declared(&answer)));
         let former = lock(&self.dialogue).remote.clone();
         if former

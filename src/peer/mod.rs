@@ -5,7 +5,6 @@
 //! thread; a peer that is dropped without [`Peer::close`] is closed by its `Drop` in the
 //! background, so neither sockets nor tasks leak.
 
-#[allow(dead_code)] // until the media path uses it
 mod bandwidth;
 mod connection;
 mod description;
@@ -14,6 +13,7 @@ mod engine;
 pub mod fuzzing;
 mod handler;
 mod interceptors;
+mod limits;
 mod link;
 mod outbound;
 mod runtime;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
+use super::limits::Wanted;
 use super::outbound::Outbound;
 use super::runtime::Nudge;
 use super::{BitrateLimits, Direction, PathStats, PeerEvent, StreamConfig, StreamStats};
@@ -79,8 +80,8 @@ pub(super) struct Shared {
     pub(super) events: Events,
     /// Of what is sent, as last measured.
     pub(super) path: Mutex<PathStats>,
-    /// What the user set.
-    limits: Mutex<BitrateLimits>,
+    /// What the user set, and what the remote wants.
+    limits: Mutex<(BitrateLimits, Wanted)>,
     /// We are the DTLS server.
     pub(super) dtls_server: AtomicBool,
     /// The remote ended the call.
@@ -198,7 +199,20 @@ impl Shared {
 
     /// The user's bounds of what may be sent.
     pub(super) fn set_bitrate_limits(&self, limits: BitrateLimits) {
-        *lock(&self.limits) = limits;
+        self.limit(|(own, _)| *own = limits);
+    }
+
+    /// The remote's bounds of it.
+    pub(super) fn set_wanted(&self, wanted: Wanted) {
+        self.limit(|(_, remote)| *remote = wanted);
+    }
+
+    fn limit(&self, change: impl FnOnce(&mut (BitrateLimits, Wanted))) {
+        let limits = {
+            let mut limits = lock(&self.limits);
+            change(&mut limits);
+            limits.1.within(limits.0)
+        };
         lock(&self.control).limits = Some(limits);
         self.nudge.wake();
     }

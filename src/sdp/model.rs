@@ -157,6 +157,8 @@ pub struct Remote {
     pub bundle: Vec<Vec<String>>,
     /// `a=msid-semantic`, as written.
     pub msid_semantic: Option<String>,
+    /// `b=` lines of the session, as in [`MediaLine::bandwidth`].
+    pub bandwidth: Vec<(String, u32)>,
     /// `a=ice-lite` (RFC 8839 section 5.3).
     pub ice_lite: bool,
     /// `a=ice-options` of the session and of all m-lines, once each.

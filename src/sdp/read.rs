@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use sdp_types::{Attribute, Media, ParserError, Session};
+use sdp_types::{Attribute, Bandwidth, Media, ParserError, Session};
 
 use crate::media::codec::MediaKind;
 
@@ -114,6 +114,7 @@ impl Remote {
             },
             bundle,
             msid_semantic,
+            bandwidth: bandwidth(&session.bandwidths),
             ice_lite: session.attributes.iter().any(|a| a.attribute == "ice-lite"),
             ice_options,
             unreadable: unreadable.0,
@@ -305,7 +306,7 @@ fn media_line(index: usize, media: &Media, session: &Inherited) -> MediaLine {
             .keep("simulcast", values(media, "simulcast").map(simulcast))
             .into_iter()
             .next(),
-        bandwidth: bandwidth(media),
+        bandwidth: bandwidth(&media.bandwidths),
         setup: own_setup.first().copied().or(session.setup),
         ice: IceCredentials {
             ufrag: own_ice.ufrag || session.ice.ufrag,
@@ -371,13 +372,13 @@ fn options(attributes: &[Attribute]) -> Vec<String> {
         .collect()
 }
 
-fn bandwidth(media: &Media) -> Vec<(String, u32)> {
-    let all = media.bandwidths.iter();
-    all.map(|b| {
-        let value = u32::try_from(b.bandwidth).unwrap_or(u32::MAX);
-        (b.bwtype.clone(), value)
-    })
-    .collect()
+fn bandwidth(all: &[Bandwidth]) -> Vec<(String, u32)> {
+    all.iter()
+        .map(|b| {
+            let value = u32::try_from(b.bandwidth).unwrap_or(u32::MAX);
+            (b.bwtype.clone(), value)
+        })
+        .collect()
 }
 
 /// Of `a=msid`, or where there is none of the sources, each once.

@@ -304,33 +304,30 @@ impl Congestion {
     /// What is to be told and shown now, if anything is: the estimate, and the path's statistics.
     pub(super) fn report(&mut self, now: Instant) -> (Option<Estimate>, Option<PathStats>) {
         let rates = self.meter.rates(now, TICK);
-        if let Some(rates) = rates {
-            self.rates = rates;
-        }
-        let estimate = self.estimate();
-        let stats = rates.map(|rates| PathStats {
-            estimate,
-            sending_bitrate: rates.total,
-            queue_delay: self.waiting.1,
-            round_trip: estimate.and_then(|e| e.round_trip),
-        });
+        self.rates = rates.unwrap_or(self.rates);
         if let (Some(bandwidth), true) = (&mut self.bandwidth, rates.is_some()) {
             bandwidth.demand(self.rates.media, self.waiting.0, now);
         }
-        let Some(estimate) = estimate.filter(|_| self.up) else {
-            return (None, stats);
-        };
-        let due = match self.told {
-            None => true,
-            Some((told, at)) => {
-                let change = estimate.media.abs_diff(told.media) as f64;
-                change > told.media as f64 * TELL_CHANGE || now >= at + TELL_AGAIN
-            }
-        };
-        if due {
+        let estimate = self.estimate();
+        let told = estimate.filter(|estimate| self.up && self.is_news(estimate, now));
+        if let Some(estimate) = told {
             self.told = Some((estimate, now));
         }
-        (due.then_some(estimate), stats)
+        let stats = (rates.is_some() || told.is_some()).then(|| PathStats {
+            estimate,
+            sending_bitrate: self.rates.total,
+            queue_delay: self.waiting.1,
+            round_trip: estimate.and_then(|e| e.round_trip),
+        });
+        (told, stats)
+    }
+
+    fn is_news(&self, estimate: &Estimate, now: Instant) -> bool {
+        let Some((told, at)) = &self.told else {
+            return true;
+        };
+        let change = estimate.media.abs_diff(told.media) as f64;
+        change > told.media as f64 * TELL_CHANGE || now >= *at + TELL_AGAIN
     }
 
     fn estimate(&self) -> Option<Estimate> {

@@ -179,6 +179,24 @@ async fn the_estimate_of_a_free_path_rises_to_what_is_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_remote_states_as_its_bandwidth_is_not_exceeded() {
+    let mut call = Call {
+        sender: End::new(Direction::SendOnly),
+        receiver: End::new(Direction::RecvOnly),
+    };
+    let answer = call.receiver.answer(call.sender.offer().await).await;
+    let video = answer.find("m=video").unwrap();
+    let at = video + answer[video..].find("a=").unwrap();
+    let answer = format!("{}b=TIAS:700000\r\n{}", &answer[..at], &answer[at..]);
+    call.sender.peer.set_send_codec(0, vp8());
+    call.sender.set_answer(answer).await;
+    call.sender.connected().await;
+    let estimate = estimate_of(&mut call, |_| true).await;
+    assert_eq!(estimate.total, 700_000);
+    call.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounds_may_change_during_a_call_and_control_may_end() {
     let mut call = Call::new(true).await;
     let limits = BitrateLimits {
