@@ -65,7 +65,7 @@ pub struct Supported {
     pub feedback: &'static [&'static str],
 }
 
-const VIDEO_FEEDBACK: &[&str] = &["nack", "nack pli", "ccm fir", "transport-cc"];
+const VIDEO_FEEDBACK: &[&str] = &["nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"];
 const AUDIO_FEEDBACK: &[&str] = &["transport-cc"];
 
 macro_rules! h264_fmtp {

@@ -40,7 +40,7 @@ fn vp8() -> Codec {
         fmtp: String::new(),
         payload_type: 96,
         rtx_payload_type: Some(97),
-        feedback: feedback(&["nack", "nack pli", "ccm fir", "transport-cc"]),
+        feedback: feedback(&["nack", "nack pli", "ccm fir", "goog-remb", "transport-cc"]),
     }
 }
 

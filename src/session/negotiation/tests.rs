@@ -110,7 +110,7 @@ fn a_receiver_follows_the_remotes_order_unless_the_user_gave_one() {
     let any = answer(&receive(&["H264", "VP8"], false), &offer).unwrap();
     assert_eq!(any.agreed[0].codec.name, "VP8");
     assert_eq!(any.agreed[0].codec.rtx_payload_type, Some(98));
-    assert_eq!(any.agreed[0].codec.feedback, ["nack"]);
+    assert_eq!(any.agreed[0].codec.feedback, ["nack", "goog-remb"]);
     let ordered = answer(&receive(&["H264", "VP8"], true), &offer).unwrap();
     assert_eq!(ordered.agreed[0].codec.payload_type, 99);
 }
