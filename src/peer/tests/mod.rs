@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Calls between two peers of this process, over loopback.
 
+mod adaptive;
 mod calls;
 mod endings;
 mod harness;
