@@ -374,3 +374,6 @@ fn report_loss(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ struct Second {
 struct Encoder {
     bitrate: u64,
     most: u64,
+    /// It makes what it makes, but for key frames.
+    deaf: bool,
     debt: f64,
     next: u32,
     pushed: Vec<Duration>,
@@ -37,6 +39,7 @@ impl Encoder {
         Self {
             bitrate,
             most,
+            deaf: false,
             debt: 0.0,
             next: 0,
             pushed: Vec::new(),
@@ -60,7 +63,9 @@ impl Encoder {
                     match event {
                         PeerEvent::Estimate(estimate) => {
                             last = estimate;
-                            self.bitrate = estimate.media.min(self.most);
+                            if !self.deaf {
+                                self.bitrate = estimate.media.min(self.most);
+                            }
                         }
                         PeerEvent::KeyFrameRequest(_) => self.key_due = true,
                         _ => {}
@@ -177,4 +182,47 @@ fn random_loss_is_no_reason_to_send_less() {
         encoder.key_frames, encoder.dropped, net.there
     );
     assert!(mean(&seconds[8..], |s| s.sent) > 2_300_000);
+}
+
+#[test]
+fn a_film_on_a_wide_path_loses_nothing_whatever_the_start() {
+    for there in [
+        "rate=100M queue=200ms delay=5ms",
+        "rate=100M queue=200ms delay=20ms jitter=15ms",
+        "delay=2ms loss=1%",
+    ] {
+        let mut net = net(there, limits(500_000), 4);
+        let mut film = Encoder::new(8_000_000, 8_000_000);
+        film.deaf = true;
+        let seconds = film.run(&mut net, 20);
+        assert_eq!(film.dropped, 0, "{there}");
+        let late = seconds.iter().map(|s| s.latest).max().unwrap();
+        assert!(late < Duration::from_millis(250), "{there}: {late:?}");
+        let made = film.pushed.len() as u64;
+        assert!(
+            net.there.media >= made - 60,
+            "{there}: {:?} of {made}",
+            net.there
+        );
+    }
+}
+
+#[test]
+fn a_film_on_a_narrow_path_drops_frames_and_does_not_fall_behind() {
+    let mut net = net("rate=3M queue=200ms delay=25ms", limits(2_000_000), 5);
+    let mut film = Encoder::new(8_000_000, 8_000_000);
+    film.deaf = true;
+    let seconds = film.run(&mut net, 20);
+    println!(
+        "{} key frames, {} dropped, {:?}",
+        film.key_frames, film.dropped, net.there
+    );
+    assert!(film.dropped > 100);
+    assert!(film.key_frames < 40);
+    assert!(
+        seconds[3..]
+            .iter()
+            .all(|s| s.latest < Duration::from_millis(1200))
+    );
+    assert!(mean(&seconds[3..], |s| s.sent) > 2_000_000);
 }
