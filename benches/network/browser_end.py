@@ -27,7 +27,7 @@ class InBrowser:
     def __init__(self, plan):
         sends = plan["do"] == "send"
         stream = {"kind": "video", "direction": "sendonly" if sends else "recvonly", "codecs": [plan["codec"]], "measured": True,
-                  "width": scene.WIDTH, "height": scene.HEIGHT, "fps": scene.FPS, "frames": int(plan["seconds"] * scene.FPS), "most": plan["most"] * 1000}
+                  "width": scene.WIDTH, "height": scene.HEIGHT, "fps": scene.FPS, "frames": int((plan["seconds"] + 0.5) * scene.FPS), "most": plan["most"] * 1000}
         if not sends:
             del stream["codecs"]
         page = {"role": plan["role"], "dir": plan["dir"], "timeout": plan["limit"] + 20, "streams": [stream], "start": plan["kbit"]}

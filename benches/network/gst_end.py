@@ -27,6 +27,8 @@ import scene  # noqa: E402
 
 RAW = f"video/x-raw,format=I420,width={scene.WIDTH},height={scene.HEIGHT},framerate={scene.FPS}/1"
 H264 = "video/x-h264,stream-format=byte-stream,alignment=au"
+# What the call may take to come up, seconds: pictures are given from the start on.
+START = 1.5
 # Waited for, after the last picture, until the receiver has it.
 TAIL = 2
 
@@ -58,7 +60,7 @@ class Source:
     """Gives pictures, or access units, at their times to the appsrc of a pipeline."""
 
     def __init__(self, plan):
-        self.frames = int(plan["seconds"] * scene.FPS)
+        self.frames = int((plan["seconds"] + START) * scene.FPS)
         self.sent = []
         self.units = encoded(plan["encoder"], self.frames) if plan.get("encoded") else None
         caps = f"{H264},width={scene.WIDTH},height={scene.HEIGHT},framerate={scene.FPS}/1,profile=constrained-baseline" if self.units else RAW

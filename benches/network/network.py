@@ -31,7 +31,7 @@ def options():
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--quick", action="store_true", help="shorter calls: to see that all works, not to judge")
     parser.add_argument("--properties", default="", help="of our elements, NAME=VALUE ..., those that they have are set; sink: and src: may stand before a name")
-    parser.add_argument("--keep", type=pathlib.Path, help="a folder for all that was noted; with --write, it is read instead of measured what is there")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for all that was noted")
     parser.add_argument("--write", action="store_true", help="write docs/network.md and its plots")
     parser.add_argument("--list", action="store_true", help="only the names of the scenarios and their pairs")
     return parser.parse_args()

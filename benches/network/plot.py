@@ -55,7 +55,8 @@ class Panel:
             out.append(f'<line class="limit" x1="{at}" x2="{at + 18}" y1="{y0 + 29}" y2="{y0 + 29}"/><text x="{at + 23}" y="{y0 + 33}">{escape(self.limit_name)}</text>')
             out.append(self.path("limit", self.limit, place))
         out.append(f'<text x="{WIDTH - RIGHT}" y="{y0 + 33}" text-anchor="end">{escape(self.y_name)}</text>')
-        out += [self.path(f"s{palette[name]}", line, place) for name, line in self.lines]
+        shown = [(name, [point for point in line if point[0] <= self.x_end]) for name, line in self.lines]
+        out += [self.path(f"s{palette[name]}", line, place) for name, line in shown]
         return out
 
     @staticmethod

@@ -120,28 +120,27 @@ def versions():
     return next((text for text in gst if text.startswith("GStreamer")), "GStreamer")
 
 
-GROUPS = {"repair": "Loss", "browsers": "With browsers", "bottleneck": "Too little bandwidth", "cpu": "What repair costs"}
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
-
 def write(docs, results, asked):
-    """The tables into docs/network.md, between its two marks, and the plots beside it."""
-    runs = "one run each" if asked.repeat == 1 else f"the median of {asked.repeat} runs each"
-    out = [BEGIN, f"{datetime.date.today().isoformat()}, {machine()}; {versions()}; {runs}.", ""]
+    """Tables into docs/network.md, each between the marks of its scenario, and the plots beside it. The rest stays."""
+    runs = "one run" if asked.repeat == 1 else f"median of {asked.repeat} runs"
     images = docs / "network"
     images.mkdir(exist_ok=True)
-    for group, title in GROUPS.items():
-        mine = [(scenario, rows) for scenario, rows in results if scenario.group == group]
-        if mine:
-            out += [f"## {title}", ""]
-        for scenario, rows in mine:
-            out += [f"### {scenario.title}", "", f"There `{scenario.there}`, back `{scenario.back}`; {scenario.seconds} s.", "", table(rows), ""]
-            picture = rates(scenario, rows) if group == "bottleneck" else delays(rows) if group in ("repair", "browsers") else None
-            if picture:
-                (images / f"{scenario.name}.svg").write_text(picture)
-                out += [f"![{scenario.title}](network/{scenario.name}.svg)", ""]
-    out.append(END)
     page = docs / "network.md"
-    text = page.read_text() if page.exists() else f"{BEGIN}\n{END}\n"
-    head, tail = text[:text.index(BEGIN)], text[text.index(END) + len(END):]
-    page.write_text(head + "\n".join(out) + tail)
+    text = page.read_text()
+    for scenario, rows in results:
+        out = [f"There `{scenario.there}`, back `{scenario.back}`; {scenario.seconds} s, {runs}.", "", table(rows), ""]
+        picture = rates(scenario, rows) if scenario.group == "bottleneck" else delays(rows) if scenario.group in ("repair", "browsers") else None
+        if picture:
+            (images / f"{scenario.name}.svg").write_text(picture)
+            out += [f"![{scenario.title}](network/{scenario.name}.svg)", ""]
+        out.append(f"{datetime.date.today().isoformat()}, {machine()}, {versions()}.")
+        text = between(text, scenario.name, "\n".join(out))
+    page.write_text(text)
+
+
+def between(text, name, inside):
+    """`text` with `inside` between the two marks of `name`."""
+    begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    if begin not in text or end not in text:
+        raise ValueError(f"docs/network.md has no place for {name}: {begin.strip()} ... {end.strip()}")
+    return text[:text.index(begin) + len(begin)] + "\n" + inside + "\n" + text[text.index(end):]
