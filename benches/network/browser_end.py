@@ -22,7 +22,7 @@ class Separate(foreign.Browser):
 
 
 class InBrowser:
-    """The same as calls.InPython, in a browser."""
+    """The same as over_link.InPython, in a browser."""
 
     def __init__(self, plan):
         sends = plan["do"] == "send"

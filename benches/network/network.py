@@ -18,7 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
-import calls  # noqa: E402
+import over_link  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
 
@@ -71,7 +71,7 @@ def measure(scenario, pair, asked, folder):
         seconds = min(scenario.seconds, 12) if asked.quick and not scenario.fixed else scenario.seconds
         for attempt in (1, 2):
             try:
-                done = calls.run(scenario.there, scenario.back, scenario.flows(pair, asked.properties), seconds, place, asked.seed + number)
+                done = over_link.run(scenario.there, scenario.back, scenario.flows(pair, asked.properties), seconds, place, asked.seed + number)
                 break
             except (AssertionError, TimeoutError) as error:
                 # A start that fails on a busy machine is tried once more; the second time it is a result.

@@ -3,8 +3,8 @@
 
 import dataclasses
 
-import calls
 import measure
+import over_link
 
 # One way, seconds; the round trip is twice that.
 WAY = 0.025
@@ -43,7 +43,7 @@ class Scenario:
             one, _, codec = one.partition(":")
             sender, _, receiver = one.partition("-")
             own = f"start-bitrate={self.start} max-bitrate={self.most} {properties}"
-            made.append(calls.Flow(sender, receiver or sender, kbit=self.start // 1000, most=self.most // 1000, encoded=self.encoded,
+            made.append(over_link.Flow(sender, receiver or sender, kbit=self.start // 1000, most=self.most // 1000, encoded=self.encoded,
                                    decode=self.decode, latency=int(LATENCY * 1000), properties=own, codec=codec or "H264"))
         return made
 

@@ -4,9 +4,9 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import threading
-import time
 
 import gst
 
@@ -19,10 +19,11 @@ def program():
     told = os.environ.get("RSWEBRTC_LINK")
     if told:
         return pathlib.Path(told)
-    command = ["cargo", "build", "--release", "--locked", "-p", PROGRAM, "--message-format=json"]
+    cargo = shutil.which("cargo") or pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo") / "bin" / "cargo"
+    command = [cargo, "build", "--release", "--locked", "-p", PROGRAM, "--message-format=json"]
     done = subprocess.run(command, cwd=gst.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
     for line in done.stdout.splitlines():
         message = json.loads(line)
         if message.get("executable") and message["target"]["name"] == PROGRAM:
@@ -121,12 +122,3 @@ class Post:
         self.thread.join(5)
         if self.error:
             raise self.error
-
-
-def wait_for(condition, seconds, what):
-    """Until `condition()` is true; TimeoutError otherwise."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds} s")
-        time.sleep(PAUSE)

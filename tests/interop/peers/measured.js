@@ -82,9 +82,9 @@ class MeasuredWatcher extends Watcher {
     if (window.MediaStreamTrackProcessor) this.process(track);
   }
 
-  /** Each picture that is decoded (Chromium). */
+  /** Each picture that is decoded (Chromium); several come at once when a lost packet has been repaired. */
   async process(track) {
-    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 60 }).readable.getReader();
     let luma = new Uint8Array(0);
     for (;;) {
       const { done, value: frame } = await reader.read();
