@@ -64,7 +64,8 @@ fn element(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>, id: u8) -> Option
     Some(Bytes::copy_from_slice(value))
 }
 
-/// A buffer around a received packet; nothing is copied.
+/// A buffer around a received packet, which came at `running_time`; nothing is copied. The time is
+/// its offset, too, where jitter buffers leave it alone.
 pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buffer {
     let mut buffer = gst::Buffer::new();
     // infallible: a new buffer is writable.
@@ -75,6 +76,7 @@ pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buff
         }
         buffer.set_dts(running_time);
         buffer.set_pts(running_time);
+        buffer.set_offset(running_time.nseconds());
     }
     buffer
 }

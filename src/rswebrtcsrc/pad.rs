@@ -281,3 +281,6 @@ fn failed(name: &str, error: &dyn std::fmt::Display) -> gst::ErrorMessage {
         ("cannot make pad {}: {}", name, error)
     )
 }
+
+#[cfg(test)]
+mod tests;

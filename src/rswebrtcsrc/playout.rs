@@ -16,6 +16,9 @@ use super::frames::Policy;
 use super::latency::Auto;
 use super::track_src::TrackSrc;
 
+/// GST_BUFFER_OFFSET_NONE
+const NO_OFFSET: u64 = u64::MAX;
+
 /// Who decides how large jitter buffers are.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstRsWebRtcLatencyMode")]
@@ -223,7 +226,10 @@ pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, glib::BoolError>
         .build()
 }
 
-/// The time of arrival is a packet's DTS, before and behind the jitter buffer.
+/// The time of arrival is a packet's offset ([`rtp::inbound`]), since the jitter buffer takes away
+/// its DTS. What goes on has none.
+///
+/// [`rtp::inbound`]: crate::gst_glue::rtp::inbound
 fn measure(jitter_buffer: &gst::Element, delay: &Arc<BufferDelay>) {
     let Some(src) = jitter_buffer.static_pad("src") else {
         return;
@@ -231,13 +237,17 @@ fn measure(jitter_buffer: &gst::Element, delay: &Arc<BufferDelay>) {
     let delay = delay.clone();
     let element = jitter_buffer.downgrade();
     src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let arrival = info.buffer().and_then(|buffer| buffer.dts());
+        let Some(buffer) = info.buffer_mut() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let arrival = buffer.offset();
         let now = element.upgrade().and_then(|e| e.current_running_time());
-        if let (Some(arrival), Some(now)) = (arrival, now) {
-            let spent = now.saturating_sub(arrival).nseconds();
+        if let Some(now) = now.filter(|_| arrival != NO_OFFSET) {
+            let spent = now.nseconds().saturating_sub(arrival);
             delay.nanoseconds.fetch_add(spent, Ordering::Relaxed);
-            delay.packets.fetch_add(1, Ordering::Relaxed);
         }
+        buffer.make_mut().set_offset(NO_OFFSET);
+        delay.packets.fetch_add(1, Ordering::Relaxed);
         gst::PadProbeReturn::Ok
     });
 }

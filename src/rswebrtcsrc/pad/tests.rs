@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: MPL-2.0
+//! Real streams through the whole chain behind a pad, on a virtual clock.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gst_check::TestClock;
+use gst_rtp::rtp_buffer::RTPBuffer;
+
+use super::*;
+use crate::gst_glue::stats::{FrameFigures, PlayoutFigures};
+use crate::media::codec::supported;
+use crate::media::rtp_packet::{Inbound, InboundPacket};
+use crate::rswebrtcsrc::playout::{BrokenFrames, LatencyMode};
+
+/// Time between two frames.
+const STEP: Duration = Duration::from_millis(20);
+const FRAMES: usize = 60;
+const SLICED: &str = "x264enc tune=zerolatency sliced-threads=true threads=4 speed-preset=ultrafast \
+                      key-int-max=15 bitrate=800 ! rtph264pay mtu=300 aggregate-mode=none";
+
+/// (codec, encoder and payloader): small packets, so that frames have several.
+const VIDEOS: [(&str, &str); 6] = [
+    (
+        "VP8",
+        "vp8enc deadline=1 keyframe-max-dist=15 target-bitrate=800000 ! rtpvp8pay mtu=300",
+    ),
+    (
+        "VP9",
+        "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15 target-bitrate=800000 ! rtpvp9pay mtu=300",
+    ),
+    (
+        "H264",
+        "x264enc tune=zerolatency sliced-threads=false threads=1 key-int-max=15 ! rtph264pay mtu=300",
+    ),
+    ("H264", SLICED),
+    (
+        "H265",
+        "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph265pay mtu=300",
+    ),
+    ("AV1", ""),
+];
+
+fn limited(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// What `description` gives before it ends.
+fn made_by(pipeline: &gst::Pipeline) -> Vec<gst::Buffer> {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let into = made.clone();
+    let sink = pipeline.by_name("out").unwrap();
+    let pad = sink.static_pad("sink").unwrap();
+    pad.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+        move |_, info| {
+            let mut into = into.lock().unwrap();
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(buffer)) => into.push(buffer.clone()),
+                Some(gst::PadProbeData::BufferList(list)) => into.extend(list.iter_owned()),
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let end = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(30), &end);
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(message.unwrap().type_(), gst::MessageType::Eos);
+    std::mem::take(&mut *made.lock().unwrap())
+}
+
+/// RTP packets, by frame: header and payload.
+type Film = Vec<Vec<(Bytes, Bytes)>>;
+
+fn film(codec: &str, encoder: &str, frames: usize) -> Film {
+    gst::init().unwrap();
+    let source = if codec == "opus" {
+        format!("audiotestsrc num-buffers={frames} samplesperbuffer=960 ! audio/x-raw,rate=48000")
+    } else {
+        format!(
+            "videotestsrc num-buffers={frames} pattern=smpte ! \
+             video/x-raw,format=I420,width=320,height=240,framerate=50/1"
+        )
+    };
+    let text = match codec {
+        "AV1" => format!(
+            "{source} ! av1enc cpu-used=8 usage-profile=realtime keyframe-max-dist=15 ! av1parse name=last ! fakesink name=out"
+        ),
+        _ => format!("{source} ! {encoder} name=last pt=96 ! fakesink name=out"),
+    };
+    let pipeline = gst::parse::launch(&text).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    if codec == "AV1" {
+        let (last, out) = (
+            pipeline.by_name("last").unwrap(),
+            pipeline.by_name("out").unwrap(),
+        );
+        last.unlink(&out);
+        let pay = Carriage::of("AV1").unwrap().payloader.make().unwrap();
+        pay.set_property("mtu", 300u32);
+        pay.set_property("pt", 96u32);
+        pipeline.add(&pay).unwrap();
+        gst::Element::link_many([&last, &pay, &out]).unwrap();
+    }
+    let mut film = Film::new();
+    let mut time = None;
+    for buffer in made_by(&pipeline) {
+        let rtp = RTPBuffer::from_buffer_readable(&buffer).unwrap();
+        let payload = Bytes::copy_from_slice(rtp.payload().unwrap());
+        if time.replace(rtp.timestamp()) != Some(rtp.timestamp()) {
+            film.push(Vec::new());
+        }
+        drop(rtp);
+        let all = buffer.map_readable().unwrap();
+        let header = Bytes::copy_from_slice(&all[..all.len() - payload.len()]);
+        film.last_mut().unwrap().push((header, payload));
+    }
+    film
+}
+
+/// A chain that plays what is given to it.
+struct Chain {
+    pipeline: gst::Pipeline,
+    clock: TestClock,
+    stream: Stream,
+    queue: Arc<InboundQueue>,
+    taken: Arc<AtomicU32>,
+    given: u32,
+    asked: Arc<AtomicU32>,
+    out: Arc<Mutex<Vec<Vec<u8>>>>,
+    time: Duration,
+}
+
+fn wanted(ms: u64) -> Wanted {
+    Wanted {
+        latency: Duration::from_millis(ms),
+        mode: LatencyMode::Fixed,
+        broken_frames: BrokenFrames::Drop,
+    }
+}
+
+impl Chain {
+    fn new(codec: &str, wanted: Wanted) -> Self {
+        gst::init().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let clock = TestClock::new();
+        clock.set_time(gst::ClockTime::from_seconds(1));
+        pipeline.use_clock(Some(&clock));
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .property("async", false)
+            .build()
+            .unwrap();
+        let bin = gst::Bin::new();
+        pipeline.add_many([bin.upcast_ref(), &sink]).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let caps = crate::gst_glue::caps::encoded_and_rtp_caps(MediaKind::Video);
+        let direction = gst::PadDirection::Src;
+        let template =
+            gst::PadTemplate::new("%u", direction, gst::PadPresence::Sometimes, &caps).unwrap();
+        let linked_to = sink.clone();
+        let linked = bin.connect_pad_added(move |bin, pad| {
+            bin.upcast_ref::<gst::Element>()
+                .link_pads(Some(&pad.name()), &linked_to, None)
+                .unwrap();
+        });
+        let queue = Arc::new(InboundQueue::new(4096));
+        let asked = Arc::new(AtomicU32::new(0));
+        let asks = asked.clone();
+        let row = supported(codec).unwrap();
+        let mut codec = row.with_fmtp("");
+        codec.payload_type = 96;
+        codec.feedback = vec!["nack".to_owned()];
+        let config = Config {
+            name: "0".to_owned(),
+            peer: "0".into(),
+            index: 0,
+            codec,
+            msid: None,
+            alternatives: Vec::new(),
+            extensions: Vec::new(),
+            queue: queue.clone(),
+            wanted,
+            key_frame: Box::new(move || {
+                asks.fetch_add(1, Ordering::Relaxed);
+            }),
+            tells: false,
+        };
+        let stream = Stream::build(&bin, &template, config, &Arc::default()).unwrap();
+        bin.disconnect(linked);
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let into = out.clone();
+        let pad = sink.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let data = info.buffer().unwrap().map_readable().unwrap().to_vec();
+            into.lock().unwrap().push(data);
+            gst::PadProbeReturn::Ok
+        });
+        let taken = Arc::new(AtomicU32::new(0));
+        let counted = taken.clone();
+        let pad = stream.jitter_buffer.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            gst::PadProbeReturn::Ok
+        });
+        Self {
+            pipeline,
+            clock,
+            stream,
+            queue,
+            taken,
+            given: 0,
+            asked,
+            out,
+            time: Duration::from_secs(1),
+        }
+    }
+
+    /// Time passes; whoever waited for it is woken.
+    fn pass(&mut self, time: Duration) {
+        self.time += time;
+        self.clock
+            .set_time(gst::ClockTime::from_nseconds(self.time.as_nanos() as u64));
+        self.wake();
+    }
+
+    fn wake(&self) {
+        while self.clock.process_next_clock_id().is_some() {}
+    }
+
+    /// A packet arrives now.
+    fn give(&mut self, (header, payload): &(Bytes, Bytes)) {
+        self.queue.push(Inbound::Rtp(InboundPacket {
+            arrival: Instant::now(),
+            header: header.clone(),
+            payload: payload.clone(),
+        }));
+        self.given += 1;
+        limited("it is taken", || {
+            self.wake();
+            self.taken.load(Ordering::Relaxed) >= self.given
+        });
+    }
+
+    /// Waits until all that was given is out of the jitter buffer: nothing is missing, or it was
+    /// given up.
+    fn settle(&self) {
+        limited("it is played out", || {
+            self.wake();
+            let figures = self.stream.playout.figures();
+            figures.emitted + figures.late >= u64::from(self.given)
+        });
+    }
+
+    /// The end; what came out.
+    fn finish(mut self) -> (Vec<Vec<u8>>, PlayoutFigures, u32) {
+        let latency = self.stream.playout.figures().latency;
+        self.pass(latency + STEP);
+        self.settle();
+        self.stream.end();
+        let bus = self.pipeline.bus().unwrap();
+        limited("the end", || {
+            self.wake();
+            bus.pop_filtered(&[gst::MessageType::Eos]).is_some()
+        });
+        let figures = self.stream.playout.figures();
+        let out = std::mem::take(&mut *self.out.lock().unwrap());
+        (out, figures, self.asked.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn play(codec: &str, film: &Film, wanted: Wanted, lost: impl Fn(usize) -> bool) -> Chain {
+    let mut chain = Chain::new(codec, wanted);
+    let mut number = 0;
+    let mut hole = Duration::ZERO;
+    for frame in film {
+        for packet in frame {
+            if lost(number) {
+                hole = chain.time + wanted.latency + 2 * STEP;
+            } else {
+                chain.give(packet);
+            }
+            number += 1;
+        }
+        if chain.time > hole {
+            chain.settle();
+        }
+        chain.pass(STEP);
+    }
+    chain
+}
+
+/// Some packets of a hundred, always the same ones.
+fn unlucky(percent: u32) -> impl Fn(usize) -> bool + Copy {
+    move |n| {
+        let mixed = (n as u32).wrapping_mul(2_654_435_761) ^ 0x9e37_79b9;
+        (mixed.wrapping_mul(1_664_525) >> 8) % 100 < percent && n > 20
+    }
+}
+
+#[test]
+fn after_holes_only_whole_frames_come_out_whatever_the_codec() {
+    for (codec, encoder) in VIDEOS {
+        let what = format!("{codec} {encoder}");
+        let film = film(codec, encoder, FRAMES);
+        assert_eq!(film.len(), FRAMES, "{what}");
+        assert!(
+            film.iter().any(|frame| frame.len() > 1),
+            "{what}: one packet a frame"
+        );
+        let (reference, figures, asked) = play(codec, &film, wanted(40), |_| false).finish();
+        let frames = figures.frames.unwrap();
+        assert_eq!(
+            (frames.received, frames.dropped, asked),
+            (FRAMES as u64, 0, 0),
+            "{what}"
+        );
+        assert_eq!(reference.len(), FRAMES, "{what}");
+
+        let (out, figures, asked) = play(codec, &film, wanted(40), unlucky(3)).finish();
+        let frames = figures.frames.unwrap();
+        let whole: HashSet<_> = reference.iter().collect();
+        let broken = out.iter().filter(|frame| !whole.contains(frame)).count();
+        assert_eq!(broken, 0, "{what}: {} came out", out.len());
+        assert!(frames.broken > 0 && asked > 0, "{what}: {frames:?}");
+        assert_eq!(frames.received, out.len() as u64, "{what}: {frames:?}");
+        assert!(out.len() < FRAMES && out.len() > 5, "{what}: {}", out.len());
+        // In order, and none before the key frame that follows a hole.
+        let places: Vec<_> = out
+            .iter()
+            .map(|f| reference.iter().position(|r| r == f))
+            .collect();
+        let gaps = places.windows(2).filter(|w| w[1] != w[0].map(|p| p + 1));
+        for gap in gaps {
+            let next = gap[1].unwrap();
+            assert_eq!(next % 15, 0, "{what}: goes on at frame {next}");
+        }
+    }
+}
+
+#[test]
+fn to_pass_broken_frames_loses_nothing_that_came() {
+    let film = film("H264", SLICED, FRAMES);
+    let pass = Wanted {
+        broken_frames: BrokenFrames::Pass,
+        ..wanted(40)
+    };
+    let (out, figures, asked) = play("H264", &film, pass, unlucky(3)).finish();
+    let frames = figures.frames.unwrap();
+    assert!(frames.broken > 0 && asked > 0, "{frames:?}");
+    assert_eq!(frames.dropped, 0);
+    // A frame of four slices that lost one is there; only one that lost all is not.
+    assert!(out.len() > FRAMES - 4, "{}", out.len());
+    assert!(figures.given_up > 0);
+}
+
+#[test]
+fn a_packet_that_comes_again_in_time_mends_its_frame_and_no_key_frame_is_asked_for() {
+    let film = film("VP8", VIDEOS[0].1, 30);
+    let mut chain = Chain::new("VP8", wanted(100));
+    let mut missing = None;
+    for (n, frame) in film.iter().enumerate() {
+        for (at, packet) in frame.iter().enumerate() {
+            if n % 7 == 3 && at == 0 {
+                missing = Some(packet.clone());
+            } else {
+                chain.give(packet);
+            }
+        }
+        chain.pass(STEP);
+        // 60 ms later.
+        if n % 7 == 5 {
+            chain.give(&missing.take().unwrap());
+        }
+    }
+    let (out, figures, asked) = chain.finish();
+    assert_eq!((out.len(), asked), (30, 0));
+    assert_eq!((figures.late, figures.given_up), (0, 0));
+    assert!(
+        figures.buffer_delay > Duration::ZERO && figures.emitted > 30,
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn latency_that_changes_while_it_plays_holds_at_once_and_the_pipeline_is_told() {
+    let film = film("VP8", VIDEOS[0].1, FRAMES);
+    let mut chain = Chain::new("VP8", wanted(20));
+    let bus = chain.pipeline.bus().unwrap();
+    let mut late = 0;
+    for (n, frame) in film.iter().enumerate() {
+        if (6..9).contains(&(n % 10)) {
+            continue;
+        }
+        if n == 30 {
+            while bus.pop().is_some() {}
+            assert!(late > 0, "too late for 20 ms");
+            chain.stream.playout.set(&wanted(200));
+            limited("the pipeline is told", || {
+                bus.pop_filtered(&[gst::MessageType::Latency]).is_some()
+            });
+            late = chain.stream.playout.figures().late;
+        }
+        let (last, others) = frame.split_last().unwrap();
+        others.iter().for_each(|packet| chain.give(packet));
+        // Each tenth frame's last packet is 60 ms late, and what is behind it is not.
+        if n % 10 == 5 {
+            for behind in &film[n + 1..n + 4] {
+                chain.pass(STEP);
+                behind.iter().for_each(|packet| chain.give(packet));
+            }
+            chain.give(last);
+        } else {
+            chain.give(last);
+            chain.pass(STEP);
+        }
+        if n < 30 {
+            late = chain.stream.playout.figures().late;
+        }
+    }
+    let (_, figures, _) = chain.finish();
+    assert_eq!(figures.late, late, "none since");
+    assert_eq!(figures.latency, Duration::from_millis(200));
+}
+
+#[test]
+fn automatic_latency_rises_when_packets_come_late_and_they_are_used_then() {
+    let film = film("VP8", VIDEOS[0].1, FRAMES);
+    let auto = Wanted {
+        mode: LatencyMode::Auto,
+        ..wanted(20)
+    };
+    let mut lateness = crate::rswebrtcsrc::latency::Lateness::default();
+    assert_eq!(lateness.highest(), None);
+    lateness.arrived(0, 90_000, Instant::now());
+    let mut chain = Chain::new("VP8", auto);
+    film[0].iter().for_each(|packet| chain.give(packet));
+    assert_eq!(
+        chain.stream.playout.figures().latency,
+        Duration::from_millis(20)
+    );
+    // Arrival is by the machine's clock: with the film standing still in time, a packet is as late
+    // as it takes to wait for it.
+    let start = Instant::now();
+    limited("80 ms", || start.elapsed() > Duration::from_millis(80));
+    film[1].iter().for_each(|packet| chain.give(packet));
+    chain.stream.playout.adapt(None, Instant::now());
+    let latency = chain.stream.playout.figures().latency;
+    assert!(latency >= Duration::from_millis(70), "{latency:?}");
+    let set = chain.stream.jitter_buffer.property::<u32>("latency");
+    assert_eq!(u128::from(set), latency.as_millis());
+    // And the user may say otherwise.
+    chain.stream.playout.set(&wanted(150));
+    chain.stream.playout.adapt(None, Instant::now());
+    assert_eq!(chain.stream.jitter_buffer.property::<u32>("latency"), 150);
+}
+
+#[test]
+fn a_key_frame_that_comes_in_one_burst_is_not_dropped() {
+    let codec = "vp8enc deadline=1 target-bitrate=20000000 max-quantizer=4 ! rtpvp8pay mtu=60";
+    let film = film("VP8", codec, 10);
+    assert!(film[0].len() > 100, "{}", film[0].len());
+    // The whole film in no time, and the least of latencies.
+    let mut chain = Chain::new("VP8", wanted(20));
+    film.iter().flatten().for_each(|packet| chain.give(packet));
+    let (out, figures, asked) = chain.finish();
+    assert_eq!((out.len(), asked, figures.late), (10, 0, 0));
+}
+
+#[test]
+fn a_lost_packet_of_sound_holds_up_the_others_for_its_latency_and_no_longer() {
+    let film = film("opus", "opusenc ! rtpopuspay", 50);
+    let mut chain = Chain::new("opus", wanted(60));
+    for (n, frame) in film.iter().enumerate() {
+        if n != 20 {
+            frame.iter().for_each(|packet| chain.give(packet));
+        }
+        let came = |chain: &Chain| chain.out.lock().unwrap().len();
+        if n == 22 {
+            assert_eq!(came(&chain), 20);
+        }
+        if n == 25 {
+            limited("what is behind the hole comes out", || {
+                chain.wake();
+                came(&chain) == 25
+            });
+        }
+        chain.pass(STEP);
+    }
+    let (out, figures, _) = chain.finish();
+    assert_eq!((out.len(), figures.given_up), (film.len() - 1, 1));
+    assert!(figures.frames.is_none());
+}
+
+#[test]
+fn a_stall_is_counted_as_a_freeze_and_a_hole_too() {
+    let film = film("VP8", VIDEOS[0].1, FRAMES);
+    let freezes = |figures: FrameFigures| (figures.freezes, figures.freezes_duration.as_millis());
+    // Frames 20 to 29 are lost, and what follows waits for the key frame 30.
+    let mut packets = 0;
+    let places: Vec<_> = film
+        .iter()
+        .map(|frame| {
+            packets += frame.len();
+            packets
+        })
+        .collect();
+    let lost = |n: usize| (places[19]..places[20]).contains(&n);
+    let (_, figures, _) = play("VP8", &film, wanted(100), lost).finish();
+    let (count, duration) = freezes(figures.frames.unwrap());
+    assert_eq!(count, 1);
+    assert!((200..=300).contains(&duration), "{duration} ms");
+    let (_, figures, _) = play("VP8", &film, wanted(100), |_| false).finish();
+    assert_eq!(figures.frames.unwrap().freezes, 0);
+}
