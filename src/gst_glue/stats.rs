@@ -65,7 +65,7 @@ pub type Playouts = HashMap<(Arc<str>, usize), PlayoutFigures>;
 /// What changes per second, by peer and stream: the difference of two samples.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    streams: HashMap<(Arc<str>, usize), (Sample, Rates)>,
+    streams: HashMap<(Arc<str>, usize), (Sample, Option<Rates>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +92,8 @@ impl Sampler {
             for (stream, stats) in &peer.streams {
                 let key = (peer.id.clone(), stream.stream);
                 let sample = Sample::of(stream, stats, playouts.get(&key), now);
-                let rates = match self.streams.get(&key) {
-                    Some((before, _)) => sample.rates(before),
-                    None => Rates::default(),
-                };
+                let before = self.streams.get(&key);
+                let rates = before.map(|(before, _)| sample.rates(before));
                 streams.insert(key, (sample, rates));
             }
         }
@@ -103,7 +101,7 @@ impl Sampler {
     }
 
     fn rates(&self, key: &(Arc<str>, usize)) -> Option<Rates> {
-        self.streams.get(key).map(|(_, rates)| *rates)
+        self.streams.get(key).and_then(|(_, rates)| *rates)
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// The average is that of so many pictures.
 const AVERAGED: usize = 30;
+/// Fewer say nothing of an average: a call may begin with a burst.
+const FEWEST: usize = 5;
 /// A freeze is so much longer than the average, at least.
 const MARGIN: Duration = Duration::from_millis(150);
 /// A pause.
@@ -64,9 +66,9 @@ impl Freezes {
         self.counts
     }
 
-    /// Before there are enough pictures for an average, what is there makes one.
     fn average(&self) -> Option<Duration> {
-        let count = u32::try_from(self.recent.len()).ok().filter(|n| *n > 0)?;
+        let enough = self.recent.len() >= FEWEST;
+        let count = u32::try_from(self.recent.len()).ok().filter(|_| enough)?;
         Some(self.recent.iter().sum::<Duration>() / count)
     }
 }

@@ -327,10 +327,12 @@ fn after_holes_only_whole_frames_come_out_whatever_the_codec() {
         let (reference, figures, asked) = play(codec, &film, wanted(40), |_| false).finish();
         let frames = figures.frames.unwrap();
         assert_eq!(
-            (frames.received, frames.dropped, asked),
-            (FRAMES as u64, 0, 0),
+            (frames.received, frames.dropped),
+            (FRAMES as u64, 0),
             "{what}"
         );
+        // h264parse asks once where parameter sets come behind something else.
+        assert!(asked <= u32::from(codec == "H264"), "{what}: {asked}");
         assert_eq!(reference.len(), FRAMES, "{what}");
 
         let (out, figures, asked) = play(codec, &film, wanted(40), unlucky(3)).finish();
