@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What the path carries: send-side bandwidth estimation (the algorithms of libwebrtc's
-//! `goog_cc`, in the words of draft-ietf-rmcat-gcc and of its sources' documentation).
+//! What the path carries: send-side bandwidth estimation by the algorithms of libwebrtc's `goog_cc`,
+//! as draft-ietf-rmcat-gcc-02 and its authors describe them.
 //!
 //! Pure: every function takes the time, nothing here sleeps, locks or sends. The media path tells
 //! what left and what the remote reports, and asks what may leave.
+//!
+//! - `history` matches transport-wide feedback with what left;
+//! - by delay: `groups`, `trend` and `queue` tell whether a queue grows or stands, `acknowledged`
+//!   what arrives, and `rate` sets the rate by it;
+//! - by loss: `loss` bounds that rate;
+//! - `probe` finds out what is not known, `sending` tells whether that would be of use;
+//! - `reports` is for remotes that give no transport-wide feedback.
+//!
+//! Own code: of the crates that are kept, str0m has an estimator that it does not export; webrtc-rs's
+//! own has no probes and takes all loss for congestion (its parts: see the modules); `goog_cc`, a port
+//! of libwebrtc's, asserts on what comes from the network and reads the clock itself.
 
 mod acknowledged;
 mod groups;
@@ -47,14 +58,14 @@ const CONGESTED_HOLD: Duration = Duration::from_secs(10);
 const OBEYED: f64 = 1.5;
 /// So much loss is a limit too.
 const MUCH_LOSS: f64 = 0.1;
+/// One frame makes no demand, seconds.
+const DEMAND_TIME: f64 = 1.0;
 /// Before one was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// A queue of so little is none.
 const CALM_QUEUE: Duration = Duration::from_millis(20);
 /// After a decrease the path is given so long before it is probed.
 const CALM: Duration = Duration::from_millis(800);
-/// Near its limit a path shows it more often.
-const QUIET: Duration = Duration::from_secs(5);
 /// Nothing was heard for so long, though something was sent: less is sent, and again ...
 const SILENCE: Duration = Duration::from_secs(3);
 /// ... after each of these.
@@ -106,7 +117,8 @@ pub(super) struct Bandwidth {
     silenced: Option<Instant>,
     /// A standing queue was last seen.
     limit_seen: Option<Instant>,
-    demand: Option<f64>,
+    /// bit/s, smoothed.
+    demand: Option<(f64, Instant)>,
 }
 
 impl Bandwidth {
@@ -253,7 +265,7 @@ impl Bandwidth {
         if usage != Usage::Over {
             let max = self.limits.max as f64;
             if let Some(result) = probed {
-                if result > 1.1 * before {
+                if result > 1.3 * before {
                     self.probes.taken(before, now);
                 }
                 self.rate.probed(result.min(max), now);
@@ -262,7 +274,7 @@ impl Bandwidth {
             }
             // Of an encoder that follows nobody: what comes through at once, the path carries.
             if let Some(acknowledged) = acknowledged
-                && self.demand.is_some_and(|demand| demand > 1.1 * before)
+                && self.demand.is_some_and(|(demand, _)| demand > 1.3 * before)
                 && usage == Usage::Normal
                 && queue.is_some_and(|queue| queue < CALM_QUEUE)
                 && !self.rate.draining()
@@ -298,10 +310,12 @@ impl Bandwidth {
             &Situation {
                 estimate: self.target() as f64,
                 max: self.limits.max as f64,
-                wanted: self.demand.unwrap_or(self.limits.max as f64),
+                wanted: self
+                    .demand
+                    .map_or(self.limits.max as f64, |(demand, _)| demand),
                 application_limited: self.sending.limited(),
                 calm,
-                quiet: decreased.is_none_or(|at| now.saturating_duration_since(at) > QUIET),
+                quiet: decreased.map_or(Duration::MAX, |at| now.saturating_duration_since(at)),
             },
             now,
         );
@@ -349,8 +363,13 @@ impl Bandwidth {
 
     /// What the encoders make, as far as they were told, bit/s, and what waits to leave, bytes:
     /// an estimate that nobody makes use of does not grow without a probe.
-    pub(super) fn demand(&mut self, bitrate: u64, _queued: usize, _now: Instant) {
-        self.demand = Some(bitrate as f64);
+    pub(super) fn demand(&mut self, bitrate: u64, _queued: usize, now: Instant) {
+        let bitrate = bitrate as f64;
+        let smoothed = self.demand.map_or(bitrate, |(demand, at)| {
+            let elapsed = now.saturating_duration_since(at).as_secs_f64();
+            demand + (bitrate - demand) * (elapsed / DEMAND_TIME).min(1.0)
+        });
+        self.demand = Some((smoothed, now));
     }
 
     /// To be called at [`Self::poll_timeout`].

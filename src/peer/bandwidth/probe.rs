@@ -43,6 +43,12 @@ const TAKEN: f64 = 1.25;
 const MAX_SPEEDUP: f64 = 2.0;
 /// What left or arrived over a longer time was no burst.
 const MAX_SPAN: i64 = 1_000_000;
+/// A full path shows its limit at least each such time, even if little is known of it.
+const QUIET: Duration = Duration::from_secs(5);
+/// After a drop the rate is near the limit: then it shows more often, ...
+const WIDER: Duration = Duration::from_secs(2);
+/// ... and if not, the path may be wide again.
+const WIDER_INTERVAL: Duration = Duration::from_millis(1200);
 /// Between probes while the encoders make little, ...
 const LIMITED_INTERVAL: Duration = Duration::from_secs(5);
 /// ... and to find out whether the path is as wide again as it was, ...
@@ -111,8 +117,8 @@ pub(super) struct Situation {
     pub(super) application_limited: bool,
     /// No queue, no loss, no decrease of late.
     pub(super) calm: bool,
-    /// Growth met with no limit for long.
-    pub(super) quiet: bool,
+    /// Growth met with no limit for so long.
+    pub(super) quiet: Duration,
 }
 
 impl Probes {
@@ -216,13 +222,15 @@ impl Probes {
             return;
         }
         let interval = match self.before_drop {
-            Some((_, at)) if now.saturating_duration_since(at) < LATER => RECOVERY_INTERVAL,
+            Some(_) if situation.quiet > WIDER => WIDER_INTERVAL,
+            Some((_, at)) if now.saturating_duration_since(at) < LATER => {
+                RECOVERY_INTERVAL * 2u32.pow(self.failures)
+            }
             Some(_) => LATER_INTERVAL,
             None if situation.application_limited => LIMITED_INTERVAL,
-            None if situation.quiet => RECOVERY_INTERVAL,
+            None if situation.quiet > QUIET => RECOVERY_INTERVAL * 2u32.pow(self.failures),
             None => return,
         };
-        let interval = interval * 2u32.pow(self.failures);
         if self
             .last
             .is_some_and(|last| now.saturating_duration_since(last) < interval)
@@ -281,7 +289,7 @@ impl Probes {
         if let Some((rate, _)) = &mut self.before_drop
             && shown.rate > TAKEN * estimate
         {
-            *rate = rate.min(shown.rate);
+            *rate = shown.rate.max(FORGET * *rate).min(*rate);
         }
         Some((estimate + shown.rate) / 2.0)
     }

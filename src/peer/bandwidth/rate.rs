@@ -29,7 +29,7 @@ const GROWN: Duration = Duration::from_millis(10);
 /// What arrived before a probe raised the rate is in the window for so long.
 const RAISED: Duration = Duration::from_secs(1);
 /// What is sent after it is gone, of what arrived while it stood.
-const RESUME: f64 = 0.93;
+const RESUME: f64 = 0.94;
 /// Growth in a second, far from the known capacity.
 const INCREASE: f64 = 1.08;
 /// Growth is held so far above what arrives.

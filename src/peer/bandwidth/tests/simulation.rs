@@ -62,6 +62,8 @@ pub(super) struct Encoder {
     pub(super) fixed: Option<f64>,
     /// Bits made beyond the target, which following frames save.
     debt: f64,
+    /// Bytes, since it was last asked.
+    made: usize,
 }
 
 impl Encoder {
@@ -75,7 +77,9 @@ impl Encoder {
         }
         bits = (bits - self.debt / 30.0).max(0.2 * mean);
         self.debt = (self.debt + bits - mean).clamp(-mean, 10.0 * mean);
-        (bits / 8.0) as usize
+        let size = (bits / 8.0) as usize;
+        self.made += size;
+        size
     }
 }
 
@@ -119,6 +123,7 @@ impl Flow {
                 max: f64::MAX,
                 fixed: None,
                 debt: 0.0,
+                made: 0,
             },
             starts: Duration::ZERO,
             feedback: Feedback::default(),
@@ -256,7 +261,7 @@ impl Simulation {
         if now >= flow.next_demand {
             flow.next_demand += Duration::from_millis(100);
             let queued = flow.queue.iter().sum();
-            let demand = flow.encoder.fixed.unwrap_or(target).min(flow.encoder.max);
+            let demand = std::mem::take(&mut flow.encoder.made) * 80;
             flow.bandwidth.demand(demand as u64, queued, instant);
         }
         while now >= flow.encoder.next {
