@@ -178,6 +178,8 @@ pub(super) struct Simulation {
     /// Sends at a fixed rate beside the flows, bit/s.
     pub(super) other: Box<dyn Fn(Duration) -> f64>,
     other_budget: f64,
+    /// The receiver's machine stands still until then, if it does.
+    pub(super) stall: Box<dyn Fn(Duration) -> Option<Duration>>,
 }
 
 impl Simulation {
@@ -194,6 +196,7 @@ impl Simulation {
             serial: 0,
             other: Box::new(|_| 0.0),
             other_budget: 0.0,
+            stall: Box::new(|_| None),
         }
     }
 
@@ -343,6 +346,7 @@ impl Simulation {
             let number = flow.sent;
             flow.sent += 1;
             for at in self.link.send(self.now, size).arrivals() {
+                let at = (self.stall)(at).unwrap_or(at);
                 self.serial += 1;
                 self.arrivals
                     .insert((at, self.serial), (index, number, size));
