@@ -54,6 +54,12 @@ const CONGESTED: Duration = Duration::from_millis(25);
 const CONGESTED_FOR: Duration = Duration::from_millis(500);
 /// How long the limit is believed after it was seen.
 const CONGESTED_HOLD: Duration = Duration::from_secs(10);
+/// A probe that raised the rate by so much may have promised too much.
+const BOLD: f64 = 1.3;
+/// Who makes so much more than the target does not follow it.
+const UNDRIVEN: f64 = 1.3;
+/// So many packets without a number: there will be no transport-wide feedback.
+const UNNUMBERED: u32 = 20;
 /// Up to this part of the target, what is sent obeys it.
 const OBEYED: f64 = 1.5;
 /// So much loss is a limit too.
@@ -115,6 +121,8 @@ pub(super) struct Bandwidth {
     /// Something was sent that it should tell of.
     unheard: Option<Instant>,
     silenced: Option<Instant>,
+    /// Packets since the last with a transport-wide number.
+    unnumbered: u32,
     /// A standing queue was last seen.
     limit_seen: Option<Instant>,
     /// bit/s, smoothed.
@@ -141,6 +149,7 @@ impl Bandwidth {
             heard: None,
             unheard: None,
             silenced: None,
+            unnumbered: 0,
             limit_seen: None,
             demand: None,
         }
@@ -188,6 +197,9 @@ impl Bandwidth {
         if let Some(number) = packet.number {
             self.history.sent(number, packet.size, packet.probe, now);
             self.unheard.get_or_insert(now);
+            self.unnumbered = 0;
+        } else {
+            self.unnumbered = self.unnumbered.saturating_add(1);
         }
     }
 
@@ -226,74 +238,80 @@ impl Bandwidth {
 
     /// Sets the rate by what is known now.
     fn control(&mut self, probed: Option<f64>, now: Instant) {
-        let standing = self.queue.above(CONGESTED, now);
-        if standing.is_some_and(|standing| standing >= CONGESTED_FOR) {
-            self.limit_seen = Some(now);
-        }
-        self.forget_limit(now);
-        let queue = self.queue.delay();
-        let full = queue.is_some_and(|queue| queue >= STANDING)
-            && standing.is_some_and(|standing| standing >= STANDING_FOR);
-        let usage = if full && !self.rate.draining() {
-            Usage::Over
-        } else {
-            self.trend.usage()
-        };
+        let usage = self.usage(now);
         // Of what is sent as much is lost as always: more may be sent than arrives.
         let arriving = 1.0 - self.loss.inherent();
         let acknowledged = self.acknowledged.bitrate().map(|rate| rate / arriving);
-        let recent = self.acknowledged.recent().map(|rate| rate / arriving);
         let before = self.rate.current();
-        let change = self.rate.update(
-            &rate::Input {
-                usage,
-                acknowledged,
-                recent,
-                queue,
-                round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
-                application_limited: self.sending.limited(),
-            },
-            now,
-        );
-        match change {
+        let input = rate::Input {
+            usage,
+            acknowledged,
+            recent: self.acknowledged.recent().map(|rate| rate / arriving),
+            queue: self.queue.delay(),
+            round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
+            application_limited: self.sending.limited(),
+        };
+        match self.rate.update(&input, now) {
             Change::Decreased => self.probes.dropped(before, now),
             // Unless more is sent than was decided: then it is ours.
             Change::Stuck if self.sending.rate() < OBEYED * before => self.queue.rebase(),
-            Change::Stuck => {}
-            Change::None | Change::Increased => {}
+            Change::None | Change::Increased | Change::Stuck => {}
         }
         if usage != Usage::Over {
-            let max = self.limits.max as f64;
-            if let Some(result) = probed {
-                if result > 1.3 * before {
-                    self.probes.taken(before, now);
-                }
-                self.rate.probed(result.min(max), now);
-                self.loss.probed(result.min(max));
-                self.probes.found(result, max, now);
-            }
-            // Of an encoder that follows nobody: what comes through at once, the path carries.
-            if let Some(acknowledged) = acknowledged
-                && self.demand.is_some_and(|(demand, _)| demand > 1.3 * before)
-                && usage == Usage::Normal
-                && queue.is_some_and(|queue| queue < CALM_QUEUE)
-                && !self.rate.draining()
-            {
-                self.rate.probed(acknowledged, now);
-            }
+            self.raise(probed, &input, now);
         }
         self.clamp();
         self.loss.update(
             &Known {
                 delay_based: self.rate.current(),
                 acknowledged: self.acknowledged.bitrate(),
-                application_limited: self.sending.limited(),
-                round_trip: self.round_trip.unwrap_or(ROUND_TRIP),
+                application_limited: input.application_limited,
+                round_trip: input.round_trip,
             },
             now,
         );
         if self.loss.limiting() && self.loss.fraction() > MUCH_LOSS + self.loss.inherent() {
             self.limit_seen = Some(now);
+        }
+    }
+
+    /// What the delay says, by its trend or by a queue that stands.
+    fn usage(&mut self, now: Instant) -> Usage {
+        let standing = self.queue.above(CONGESTED, now).unwrap_or_default();
+        if standing >= CONGESTED_FOR {
+            self.limit_seen = Some(now);
+        }
+        self.forget_limit(now);
+        let full = self.queue.delay().is_some_and(|queue| queue >= STANDING);
+        if full && standing >= STANDING_FOR && !self.rate.draining() {
+            return Usage::Over;
+        }
+        self.trend.usage()
+    }
+
+    /// To what is known to come through.
+    fn raise(&mut self, probed: Option<f64>, input: &rate::Input, now: Instant) {
+        let before = self.rate.current();
+        let max = self.limits.max as f64;
+        if let Some(result) = probed.map(|result| result.min(max)) {
+            if result > BOLD * before {
+                self.probes.taken(before, now);
+            }
+            self.rate.probed(result, now);
+            self.loss.probed(result);
+            self.probes.found(result, max, now);
+        }
+        let follows = self
+            .demand
+            .is_none_or(|(demand, _)| demand <= UNDRIVEN * before);
+        // Of an encoder that follows nobody: what comes through at once, the path carries.
+        if let Some(acknowledged) = input.acknowledged
+            && !follows
+            && input.usage == Usage::Normal
+            && input.queue.is_some_and(|queue| queue < CALM_QUEUE)
+            && !self.rate.draining()
+        {
+            self.rate.probed(acknowledged, now);
         }
     }
 
@@ -432,8 +450,11 @@ impl Bandwidth {
         self.round_trip
     }
 
-    /// A probe that should leave now.
+    /// A probe that should leave now; none where nobody would tell what became of it.
     pub(super) fn poll_probe(&mut self, _now: Instant) -> Option<Probe> {
+        if self.unnumbered > UNNUMBERED {
+            return None;
+        }
         self.probes.poll()
     }
 }

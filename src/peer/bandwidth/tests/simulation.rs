@@ -88,6 +88,8 @@ pub(super) struct Flow {
     pub(super) encoder: Encoder,
     pub(super) starts: Duration,
     pub(super) feedback: Feedback,
+    /// Of the target.
+    pub(super) pace: f64,
     number: u16,
     queue: VecDeque<usize>,
     budget: f64,
@@ -127,6 +129,7 @@ impl Flow {
             },
             starts: Duration::ZERO,
             feedback: Feedback::default(),
+            pace: 2.5,
             // Numbers wrap early on.
             number: 65_000,
             queue: VecDeque::new(),
@@ -318,7 +321,7 @@ impl Simulation {
                 }
             }
         } else {
-            let pace = (2.5 * target).max(flow.encoder.fixed.unwrap_or(0.0) * 1.2);
+            let pace = (flow.pace * target).max(flow.encoder.fixed.unwrap_or(0.0) * 1.2);
             let step = pace * TICK.as_secs_f64() / 8.0;
             flow.budget = (flow.budget + step).min(step.max(PACKET as f64));
             while flow.budget > 0.0
