@@ -68,6 +68,8 @@ const MUCH_LOSS: f64 = 0.1;
 const DEMAND_TIME: f64 = 1.0;
 /// Before one was measured.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// No growth of a queue that is so short is worth a decrease.
+const SHORT_QUEUE: Duration = Duration::from_millis(10);
 /// A queue of so little is none.
 const CALM_QUEUE: Duration = Duration::from_millis(20);
 /// After a decrease the path is given so long before it is probed.
@@ -286,7 +288,12 @@ impl Bandwidth {
         if full && standing >= STANDING_FOR && !self.rate.draining() {
             return Usage::Over;
         }
-        self.trend.usage()
+        let short = self.queue.delay().is_some_and(|queue| queue < SHORT_QUEUE);
+        match self.trend.usage() {
+            // Jitter, or what is smoothed and late.
+            Usage::Over if short => Usage::Under,
+            usage => usage,
+        }
     }
 
     /// To what is known to come through.

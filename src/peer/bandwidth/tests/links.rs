@@ -103,9 +103,9 @@ fn two_flows_share() {
         let flows = (0..2).map(|_| Flow::new(limits(30_000, 500_000, 8_000_000)));
         let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
         let mut run = Simulation::new(link, BACK, seed, flows.collect());
-        run.run(seconds(60.0));
-        let (one, other) = (run.delivered(0, 20.0, 60.0), run.delivered(1, 20.0, 60.0));
-        println!("both {one} {other} {:?}", run.queue(5.0, 60.0, 0.95));
+        run.run(seconds(100.0));
+        let (one, other) = (run.delivered(0, 30.0, 100.0), run.delivered(1, 30.0, 100.0));
+        println!("both {one} {other} {:?}", run.queue(5.0, 100.0, 0.95));
         run.check(one.max(other) < 0.6 * (one + other), "shares");
         run.check(one + other > 0.85 * 3e6, "full");
     }
