@@ -100,9 +100,12 @@ fn yields_to_a_link_that_drops_what_is_too_much() {
 #[test]
 fn two_flows_share() {
     for seed in SEEDS {
-        let flows = (0..2).map(|_| Flow::new(limits(30_000, 500_000, 8_000_000)));
+        let limits = limits(30_000, 500_000, 8_000_000);
+        // Their frames do not come at the same times.
+        let later = Duration::from_millis(5 * seed);
+        let flows = [Flow::new(limits), Flow::new(limits).starting(later)];
         let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
-        let mut run = Simulation::new(link, BACK, seed, flows.collect());
+        let mut run = Simulation::new(link, BACK, seed, flows.into());
         run.run(seconds(100.0));
         let (one, other) = (run.delivered(0, 30.0, 100.0), run.delivered(1, 30.0, 100.0));
         println!("both {one} {other} {:?}", run.queue(5.0, 100.0, 0.95));
