@@ -11,7 +11,8 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
 };
 
 use super::super::{Bandwidth, Departure};
-use super::simulation::{feedback, limits};
+use super::receiver::feedback;
+use super::simulation::limits;
 
 const MS: Duration = Duration::from_millis(1);
 
