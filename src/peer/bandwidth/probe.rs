@@ -26,6 +26,12 @@ const FURTHER: f64 = 0.7;
 const STEP: f64 = 2.0;
 /// From this part of what was carried before on, no probe is needed.
 const DROP: f64 = 0.8;
+/// Probes to find that again go so far beyond.
+const BEYOND: f64 = 1.1;
+/// Nobody needs to know of more than this, of what is made; ...
+const WANTED: f64 = 2.0;
+/// ... nor of what lies so near to it.
+const FULL: f64 = 0.95;
 /// A probe that is followed by a decrease so soon was wrong: the next comes after twice the time.
 const DISPROVED: Duration = Duration::from_millis(1500);
 const MAX_FAILURES: u32 = 2;
@@ -217,8 +223,8 @@ impl Probes {
             self.raised_from = None;
             self.failures = 0;
         }
-        let room = max.min(2.0 * situation.wanted);
-        if !situation.calm || !self.clusters.is_empty() || estimate >= 0.95 * room {
+        let room = max.min(WANTED * situation.wanted);
+        if !situation.calm || !self.clusters.is_empty() || estimate >= FULL * room {
             return;
         }
         let interval = match self.before_drop {
@@ -238,17 +244,12 @@ impl Probes {
             return;
         }
         let (rate, reason) = match self.before_drop {
-            Some((rate, _)) => ((STEP * estimate).min(1.1 * rate), Reason::Recovery),
+            Some((rate, _)) => ((STEP * estimate).min(BEYOND * rate), Reason::Recovery),
             None if situation.application_limited => (STEP * estimate, Reason::Unknown),
             None => (STEP * estimate, Reason::Recovery),
         };
         self.ask(rate.min(room), reason, now);
         self.further = Some(FURTHER * rate.min(room));
-    }
-
-    /// When [`Self::consider`] may have something to do.
-    pub(super) fn next_time(&self) -> Option<Instant> {
-        self.last.map(|last| last + RECOVERY_INTERVAL)
     }
 
     /// The next one that should leave.
@@ -297,7 +298,7 @@ impl Probes {
     /// A probe has shown `result`, and what it is worth was taken over: perhaps there is more.
     pub(super) fn found(&mut self, result: f64, max: f64, now: Instant) {
         if self.further.is_some_and(|least| result >= least) && result < max {
-            let known = self.before_drop.map_or(max, |(rate, _)| 1.1 * rate);
+            let known = self.before_drop.map_or(max, |(rate, _)| BEYOND * rate);
             let rate = (STEP * result).min(known).min(max);
             if rate <= result {
                 return;

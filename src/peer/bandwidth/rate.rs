@@ -15,7 +15,9 @@ use super::trend::Usage;
 const DECREASE: f64 = 0.85;
 /// What is left at least, however long the queue.
 const DEEPEST: f64 = 0.5;
-/// A queue is drained in about such a time.
+/// What is left at least, of the rate, if it was not used.
+const INNOCENT: f64 = 0.7;
+/// A queue is drained in about such a time, seconds.
 const DRAIN: f64 = 0.6;
 /// The queue is gone below this, ...
 const DRAINED: Duration = Duration::from_millis(25);
@@ -279,7 +281,7 @@ impl RateControl {
         let mut target = left * capacity;
         if input.application_limited {
             // It was not us, or not much of it.
-            target = target.max(0.7 * self.current);
+            target = target.max(INNOCENT * self.current);
         }
         self.draining = Some(Draining {
             since: self.draining.map_or(now, |draining| draining.since),

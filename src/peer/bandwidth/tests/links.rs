@@ -307,7 +307,7 @@ fn late_feedback_is_enough() {
 #[test]
 fn any_width_is_found() {
     for (kbit, queue) in [(100, 300), (300, 200), (10_000, 150), (45_000, 100)] {
-        for seed in SEEDS {
+        for seed in 1..3 {
             let flow = Flow::new(limits(30_000, 1_000_000, 100_000_000));
             let link = format!("rate={kbit}k queue={queue}ms delay=20ms jitter=2ms");
             let mut run = Simulation::new(&link, BACK, seed, vec![flow]);
