@@ -62,8 +62,9 @@ const UNDRIVEN: f64 = 1.3;
 const UNNUMBERED: u32 = 20;
 /// Up to this part of the target, what is sent obeys it.
 const OBEYED: f64 = 1.5;
-/// So much loss is a limit too.
-const MUCH_LOSS: f64 = 0.1;
+/// So much loss is a limit too. Less may be chance, at any rate: of a rate that never changes that
+/// cannot be told, and what can be repaired is better sent.
+const MUCH_LOSS: f64 = 0.2;
 /// One frame makes no demand, seconds.
 const DEMAND_TIME: f64 = 1.0;
 /// Before one was measured.
@@ -368,7 +369,9 @@ impl Bandwidth {
         let round_trip = self.round_trip.unwrap_or(ROUND_TRIP);
         self.reports
             .loss(fraction, packets, round_trip, self.sending.limited(), now);
-        self.limit_seen = self.limit_seen.max(self.reports.decreased());
+        if self.reports.fraction() > MUCH_LOSS {
+            self.limit_seen = Some(now);
+        }
         self.forget_limit(now);
         self.clamp();
     }

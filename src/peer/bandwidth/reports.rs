@@ -64,11 +64,6 @@ impl Reports {
         self.smoothed
     }
 
-    /// When too much was lost last.
-    pub(super) fn decreased(&self) -> Option<Instant> {
-        self.decreased
-    }
-
     pub(super) fn clamp(&mut self, min: f64, max: f64) {
         self.estimate = self.estimate.clamp(min, max);
     }

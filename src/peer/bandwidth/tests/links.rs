@@ -220,6 +220,12 @@ fn tells_whether_a_fixed_rate_fits() {
             "not congested",
         );
         wide.check(wide.target(0, 2.0, 20.0) > 2.4e6, "fits");
+        for loss in [5, 10, 20] {
+            let lossy = run(&format!(
+                "rate=5M queue=200ms delay=25ms jitter=3ms loss={loss}%"
+            ));
+            lossy.check(!lossy.samples(0, 0.0, 20.0).iter().any(seen), "only lossy");
+        }
     }
 }
 
