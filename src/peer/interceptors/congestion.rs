@@ -188,10 +188,21 @@ impl Congestion {
         self.probe.is_some() && self.waiting.0 == 0 && self.pacer.may_leave(now)
     }
 
-    /// When padding should leave next.
-    pub(super) fn padding_due(&mut self, now: Instant) -> Option<Instant> {
-        let waits = self.probe.is_some() && self.waiting.0 == 0;
-        waits.then(|| self.pacer.next(now))
+    /// Padding that is to leave later is a reason to come again.
+    pub(super) fn come_for_padding(&mut self, now: Instant) {
+        if self.probe.is_some() && self.waiting.0 == 0 {
+            let next = self.pacer.next(now);
+            self.due = Some(self.due.map_or(next, |due| due.min(next)));
+        }
+    }
+
+    /// Sources of ours that are no repairs.
+    pub(super) fn media(&self) -> impl Iterator<Item = u32> {
+        let media = self
+            .sources
+            .iter()
+            .filter(|source| source.of == source.ssrc);
+        media.map(|source| source.ssrc)
     }
 
     /// What waits after all that could was taken.

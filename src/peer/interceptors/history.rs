@@ -32,6 +32,8 @@ const MOST_WAITING: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// A packet is not sent again sooner than this after the last time, whatever the round trip.
 const LEAST_HOLD: Duration = Duration::from_millis(15);
+/// A probe repeats the largest of so many packets: the fewer it takes, the better.
+const PROBE_CHOICE: usize = 16;
 /// The round trip before one was measured.
 const UNMEASURED: Duration = Duration::from_millis(60);
 /// No round trip is taken to be longer.
@@ -194,14 +196,14 @@ impl History {
         None
     }
 
-    /// The packet of `ssrc` that was sent last, once more by RTX: a probe that may be of use, too.
-    /// `None` where there is no RTX, or nothing to repeat.
-    #[allow(dead_code)] // by probes
+    /// One of the packets of `ssrc` that were sent last, once more by RTX: a probe that may be of
+    /// use, too. `None` where there is no RTX, or nothing to repeat.
     pub(super) fn probe(&mut self, ssrc: u32, now: Instant) -> Option<rtp::Packet> {
         let stream = self.streams.get_mut(&ssrc)?;
         stream.how.rtx?;
-        let last = stream.packets.back()?;
-        let (packet, sent) = (last.packet.clone(), last.sent);
+        let recent = stream.packets.iter().rev().take(PROBE_CHOICE);
+        let largest = recent.max_by_key(|entry| entry.packet.payload.len())?;
+        let (packet, sent) = (largest.packet.clone(), largest.sent);
         Some(stream.again(packet, now.saturating_duration_since(sent)))
     }
 }

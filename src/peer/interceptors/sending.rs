@@ -146,6 +146,32 @@ impl MediaPath {
         if more > 0 {
             self.congestion.pacer.left(more, now);
         }
+        self.fill_probe(now);
+    }
+
+    /// Repeats what was sent while a probe is under way and there is no media to make it of. Where
+    /// the remote has no RTX, media alone is sent faster: padding in the numbers of the media
+    /// itself is a hole to receivers that leave it out.
+    fn fill_probe(&mut self, now: Instant) {
+        while self.congestion.wants_padding(now) {
+            let history = &mut self.history;
+            let mut media = self.congestion.media();
+            let Some(packet) = media.find_map(|ssrc| history.probe(ssrc, now)) else {
+                return;
+            };
+            drop(media);
+            if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
+                self.count(stream, |stats| stats.probe_packets_sent += 1);
+            }
+            let message = TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(Packet::Rtp(packet)),
+            };
+            let size = self.depart(message, Some(Purpose::Probe), now);
+            self.congestion.pacer.left(size, now);
+        }
+        self.congestion.come_for_padding(now);
     }
 
     /// Takes what the interceptors inside have ready. Gives the bytes of RTP that leave.
