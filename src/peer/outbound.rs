@@ -5,6 +5,7 @@
 //! never waits; sequence numbers are given only to packets that are taken, so that what was
 //! dropped before never looks like loss.
 
+mod drain;
 mod lane;
 mod pacer;
 mod stream;
@@ -31,13 +32,8 @@ use crate::media::rtp_packet::OutboundFrame;
 pub(super) const MAX_BYTES: usize = 8 << 20;
 /// Frames that may wait, whatever their size.
 pub(super) const MAX_FRAMES: usize = 2048;
-/// An unacknowledged last packet is sent again after this time, while draining.
-const TAIL_PROBE: Duration = Duration::from_millis(250);
 /// A stream that waits for a key frame, with room for it, asks for one this often.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// A receiver that misses something asks again within this time (RFC 4585 leaves it open; 20 ms
-/// to 50 ms are usual).
-const SETTLING: Duration = Duration::from_millis(60);
 /// A backlog leaves so many times as fast as it was made, ...
 const CATCH_UP: u64 = 4;
 /// ... but no slower than this, bytes a second.
@@ -46,8 +42,6 @@ const LEAST_PACE: u64 = 1_000_000;
 const SPREAD: Duration = Duration::from_millis(25);
 /// ... and a key frame, which may be ten times as large, within this.
 const KEY_SPREAD: Duration = Duration::from_millis(100);
-/// How long a drain waits for a first receiver report.
-const REPORT_PATIENCE: Duration = Duration::from_millis(2500);
 
 /// See the module.
 #[derive(Default)]
@@ -475,74 +469,6 @@ impl Outbound {
     pub(super) fn is_flowing(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         state.open && !state.is_empty() && state.opening.is_none_or(|at| now >= at)
-    }
-
-    /// A receiver report names `highest` as the last packet received of stream `index`.
-    pub(super) fn acknowledge(&self, index: usize, highest: u32, now: Instant) {
-        let mut state = lock(&self.state);
-        if let Some(stream) = state.streams.get_mut(index) {
-            let more = stream.acknowledged.replace(highest) != Some(highest);
-            // Gaps before the packet that is reported now are asked for after the report.
-            if more && stream.unsettled.is_some() {
-                stream.unsettled = stream.unsettled.max(Some(now + SETTLING));
-            }
-        }
-        drop(state);
-        self.progress.notify_waiters();
-    }
-
-    /// The remote misses packets of stream `index`, which are sent again now.
-    pub(super) fn missing(&self, index: usize, now: Instant, round_trip: Duration) {
-        let mut state = lock(&self.state);
-        if let Some(stream) = state.streams.get_mut(index) {
-            stream.unsettled = stream.unsettled.max(Some(now + round_trip + SETTLING));
-        }
-    }
-
-    /// The last packet of stream `index`, to be sent once more.
-    pub(super) fn last_packet(&self, index: usize, now: Instant) -> Option<rtp::Packet> {
-        let mut state = lock(&self.state);
-        let (packet, at) = state.streams.get_mut(index)?.last.as_mut()?;
-        *at = now;
-        Some(packet.clone())
-    }
-
-    /// What a drain waits for at `now`.
-    pub(super) fn drained(&self, now: Instant) -> Drained {
-        let state = lock(&self.state);
-        if state.closed {
-            return Drained::Done;
-        }
-        if !state.is_empty() {
-            return Drained::Waiting;
-        }
-        let patience_is_over = state
-            .emptied
-            .is_none_or(|at| now.saturating_duration_since(at) >= REPORT_PATIENCE);
-        let mut waiting = false;
-        let mut probe = Vec::new();
-        for (index, stream) in state.streams.iter().enumerate() {
-            let Some((_, sent)) = &stream.last else {
-                continue;
-            };
-            match stream.acknowledged {
-                Some(highest) if highest >= stream.next.wrapping_sub(1) => {
-                    waiting |= stream.unsettled.is_some_and(|at| now < at);
-                }
-                Some(_) => {
-                    waiting = true;
-                    if now.saturating_duration_since(*sent) >= TAIL_PROBE {
-                        probe.push(index);
-                    }
-                }
-                None => waiting |= !patience_is_over,
-            }
-        }
-        match (waiting, probe.is_empty()) {
-            (false, _) => Drained::Done,
-            (true, true) => Drained::Waiting,
-            (true, false) => Drained::Probe(probe),
-        }
     }
 }
 

@@ -103,21 +103,24 @@ impl Congestion {
             return;
         }
         self.limits = Some(limits);
-        match (&mut self.bandwidth, limits.adaptive) {
-            (Some(bandwidth), true) => bandwidth.set_limits(limits, now),
-            (None, true) => {
-                let mut bandwidth = Bandwidth::new(limits);
-                if self.up {
-                    bandwidth.connected(now);
-                }
-                self.bandwidth = Some(bandwidth);
-            }
-            (_, false) => {
-                self.bandwidth = None;
-                self.probe = None;
-                self.told = None;
-            }
+        if !limits.adaptive {
+            self.bandwidth = None;
+            self.probe = None;
+            self.told = None;
+        } else if let Some(bandwidth) = &mut self.bandwidth {
+            bandwidth.set_limits(limits, now);
+        } else if self.up {
+            self.begin(now);
         }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Some(limits) = self.limits.filter(|limits| limits.adaptive) else {
+            return;
+        };
+        let mut bandwidth = Bandwidth::new(limits);
+        bandwidth.connected(now);
+        self.bandwidth = Some(bandwidth);
     }
 
     /// A source of ours, the media that it is or repairs, and the id of the transport-wide number
@@ -155,15 +158,15 @@ impl Congestion {
 
     /// Before packets are taken: `flowing` if there are any. Sets the pace.
     pub(super) fn prepare(&mut self, flowing: bool, now: Instant) {
+        if flowing && !self.up {
+            // Not before: the first frame is a good probe, and who only receives needs no estimate.
+            self.up = true;
+            self.begin(now);
+        }
         let Some(bandwidth) = &mut self.bandwidth else {
             self.pacer.set(Pacing::default());
             return;
         };
-        if flowing && !self.up {
-            // Not before: the first frame is a good probe.
-            self.up = true;
-            bandwidth.connected(now);
-        }
         if self.probe.as_ref().is_some_and(|probe| now >= probe.until) {
             self.probe = None;
         }
@@ -176,9 +179,13 @@ impl Congestion {
                 probe,
             });
         }
+        let target = bandwidth.target();
+        let most = self.limits.map_or(u64::MAX, |limits| limits.max);
         self.pacer.set(Pacing {
-            target: bandwidth.target(),
-            limited: bandwidth.congested(),
+            target,
+            // At the most that the user allows nothing is known of what the path carries above it:
+            // a film that is above it is not to suffer from that.
+            limited: bandwidth.congested() && target < most,
             probe: self.probe.as_ref().map(|running| running.probe.rate),
         });
     }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
+use super::drain::{REPORT_PATIENCE, TAIL_PROBE};
 use super::*;
 use crate::media::rtp_packet::OutboundPacket;
 use crate::peer::Direction;

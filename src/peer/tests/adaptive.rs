@@ -11,13 +11,10 @@ const PAYLOAD: usize = 1100;
 /// What a second of a call came to.
 #[derive(Debug, Clone, Copy)]
 struct Second {
-    /// Bit/s that left: RTP without IP and UDP headers, and that of it which the encoder made.
+    /// Bit/s that left: RTP without IP and UDP headers.
     sent: u64,
-    /// As told last.
-    estimate: u64,
     /// Longest wait of a packet between encoder and receiver.
     latest: Duration,
-    arrived: usize,
 }
 
 /// An encoder that makes what it is told to, a frame each 33 ms.
@@ -53,7 +50,6 @@ impl Encoder {
     fn run(&mut self, net: &mut Net, seconds: u32) -> Vec<Second> {
         let begin = net.now();
         let mut told = Vec::new();
-        let mut last = Estimate::default();
         for second in 0..seconds {
             let (rtp, arrived) = (net.there.rtp_bytes, net.arrived.len());
             for frame in 0..30 {
@@ -62,7 +58,6 @@ impl Encoder {
                 while let Ok(event) = net.sender.events.try_recv() {
                     match event {
                         PeerEvent::Estimate(estimate) => {
-                            last = estimate;
                             if !self.deaf {
                                 self.bitrate = estimate.media.min(self.most);
                             }
@@ -79,13 +74,8 @@ impl Encoder {
             });
             told.push(Second {
                 sent: (net.there.rtp_bytes - rtp) * 8,
-                estimate: last.total,
                 latest: waits.max().unwrap_or_default(),
-                arrived: net.arrived.len() - arrived,
             });
-        }
-        for second in &told {
-            println!("{second:?}");
         }
         told
     }
@@ -142,11 +132,7 @@ fn a_bottleneck_is_filled_and_its_queue_stays_short() {
     let mut net = net("rate=2M queue=200ms delay=25ms", limits(500_000), 1);
     let mut encoder = Encoder::new(500_000, 8_000_000);
     let seconds = encoder.run(&mut net, 30);
-    println!(
-        "{} key frames, {} dropped, {:?}",
-        encoder.key_frames, encoder.dropped, net.there
-    );
-    assert!(mean(&seconds[5..], |s| s.sent) > 1_700_000);
+    assert!(mean(&seconds[5..], |s| s.sent) > 1_750_000);
     let late = seconds[5..]
         .iter()
         .filter(|s| s.latest > Duration::from_millis(150));
@@ -159,17 +145,13 @@ fn a_drop_of_the_bandwidth_is_survived_and_recovered_from() {
     let mut net = net(there, limits(500_000), 2);
     let mut encoder = Encoder::new(500_000, 8_000_000);
     let seconds = encoder.run(&mut net, 35);
-    println!(
-        "{} key frames, {} dropped, {:?}",
-        encoder.key_frames, encoder.dropped, net.there
-    );
     assert!(
         seconds[13..20]
             .iter()
             .all(|s| s.latest < Duration::from_millis(400))
     );
     assert!(mean(&seconds[13..20], |s| s.sent) > 500_000);
-    assert!(mean(&seconds[27..], |s| s.sent) > 1_500_000);
+    assert!(mean(&seconds[26..], |s| s.sent) > 1_700_000);
 }
 
 #[test]
@@ -177,10 +159,6 @@ fn random_loss_is_no_reason_to_send_less() {
     let mut net = net("rate=3M queue=200ms delay=25ms loss=5%", limits(500_000), 3);
     let mut encoder = Encoder::new(500_000, 8_000_000);
     let seconds = encoder.run(&mut net, 30);
-    println!(
-        "{} key frames, {} dropped, {:?}",
-        encoder.key_frames, encoder.dropped, net.there
-    );
     assert!(mean(&seconds[8..], |s| s.sent) > 2_300_000);
 }
 
@@ -213,10 +191,6 @@ fn a_film_on_a_narrow_path_drops_frames_and_does_not_fall_behind() {
     let mut film = Encoder::new(8_000_000, 8_000_000);
     film.deaf = true;
     let seconds = film.run(&mut net, 20);
-    println!(
-        "{} key frames, {} dropped, {:?}",
-        film.key_frames, film.dropped, net.there
-    );
     assert!(film.dropped > 100);
     assert!(film.key_frames < 40);
     assert!(

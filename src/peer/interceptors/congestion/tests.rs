@@ -151,7 +151,7 @@ fn repairs_and_what_waits_go_off_what_the_encoders_get_but_not_all() {
     for step in 100..400 {
         let now = start + step * 8 * MS;
         congestion.departs(&mut packet(MEDIA), Purpose::Media, now);
-        if step % 5 == 0 {
+        if step.is_multiple_of(5) {
             congestion.departs(&mut packet(RTX), Purpose::Repair, now);
         }
         congestion.report(now);
