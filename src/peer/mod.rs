@@ -229,7 +229,7 @@ pub struct StreamStats {
     pub packets_sent: u64,
     pub bytes_sent: u64,
     pub frames_sent: u64,
-    /// Frames dropped before sending, because the queue was full.
+    /// Frames dropped before sending, because the queue was full or took too long.
     pub frames_dropped: u64,
     pub retransmitted_packets_sent: u64,
     pub packets_received: u64,
@@ -292,8 +292,9 @@ pub trait Peer: Send + Sync {
     fn set_send_codec(&self, index: usize, codec: Codec);
 
     /// Queues a frame of stream `index`. Never blocks. Returns `false` when it was dropped:
-    /// not connected, or the queue is full (then everything up to the next key frame of that
-    /// stream goes too, is counted, and a [`PeerEvent::KeyFrameRequest`] follows).
+    /// not connected, or the queue is full or, on a path that showed its limit, too long (then
+    /// everything up to the next key frame of that stream goes too, is counted, and a
+    /// [`PeerEvent::KeyFrameRequest`] follows as soon as there is room).
     fn push_frame(&self, index: usize, frame: OutboundFrame) -> bool;
 
     /// Completes when everything pushed was handed to the network and, for every stream that

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(5);
 /// Of a probe: its packets are to be apart.
 const PROBE_BURST: Duration = Duration::from_millis(2);
-/// Bytes that leave at once on a path without a known limit: a frame of 2.5 Mbit/s at 30 fps. A
+/// Bytes that leave at once on a path without a known limit: most frames of 2.5 Mbit/s at 30 fps. A
 /// wake-up for each viewer is dearer than what its spreading would gain.
-const FREE_BURST: u64 = 12_000;
+const FREE_BURST: u64 = 16_000;
 /// A driver that comes late by up to this makes up for it, so that the rate holds.
 const LATENESS: Duration = Duration::from_millis(20);
 /// Least rate of a path without a known limit, bytes a second.
