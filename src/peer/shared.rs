@@ -86,6 +86,8 @@ pub(super) struct Shared {
     pub(super) dtls_server: AtomicBool,
     /// The remote ended the call.
     pub(super) remote_left: AtomicBool,
+    /// By ICE's checks, microseconds; 0 until known.
+    round_trip: AtomicU64,
 }
 
 impl Shared {
@@ -110,6 +112,7 @@ impl Shared {
             limits: Mutex::default(),
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
+            round_trip: AtomicU64::new(0),
         }
     }
 
@@ -215,6 +218,25 @@ impl Shared {
         };
         lock(&self.control).limits = Some(limits);
         self.nudge.wake();
+    }
+
+    /// The round trip of the path as ICE measures it: who only receives gets no reports of it.
+    pub(super) fn path_round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    /// ICE measured the round trip.
+    pub(super) fn set_path_round_trip(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or_default();
+        self.round_trip.store(micros, Ordering::Relaxed);
+    }
+
+    /// Whether we receive on any stream.
+    pub(super) fn receives(&self) -> bool {
+        let lines = self.lines();
+        let mut lines = lines.iter();
+        lines.any(|line| line.config.direction == Direction::RecvOnly)
     }
 
     /// Whether we send on stream `index`.

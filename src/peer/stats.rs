@@ -25,6 +25,20 @@ pub(super) fn stream(shared: &Shared, index: usize) -> StreamStats {
     stats
 }
 
+/// Asks ICE for the round trip of the pair in use.
+pub(super) async fn round_trip(connection: &dyn PeerConnection, shared: &Shared) {
+    let report = connection
+        .get_stats(Instant::now(), StatsSelector::None)
+        .await;
+    let pairs = report.candidate_pairs().filter(|pair| pair.nominated);
+    let times = pairs.map(|pair| pair.current_round_trip_time);
+    if let Some(time) = times.filter(|time| *time > 0.0).reduce(f64::min)
+        && let Ok(time) = std::time::Duration::try_from_secs_f64(time)
+    {
+        shared.set_path_round_trip(time);
+    }
+}
+
 /// What the transport came to.
 pub(super) async fn transport(
     connection: &dyn PeerConnection,

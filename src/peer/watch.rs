@@ -16,7 +16,7 @@ use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
 use super::handler::States;
 use super::link::Link;
 use super::shared::Shared;
-use super::{PeerError, PeerEvent};
+use super::{PeerError, PeerEvent, stats};
 
 /// An offerer has both descriptions, and so has the remote: a pair is found by now or never.
 const OFFERER_PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +30,8 @@ const SILENCE: Duration = Duration::from_millis(3200);
 const DRIVER_AWAY: Duration = Duration::from_secs(5);
 /// Between two looks at what webrtc does not tell.
 const TICK: Duration = Duration::from_millis(100);
+/// A receiver looks at ICE's round trip once in so many ticks: as often as it is measured.
+const ROUND_TRIP_TICKS: u32 = 5;
 /// A receiver that is DTLS client has its keys half a round trip after we have ours: the first
 /// packets wait for it.
 const SERVER_HOLD: Duration = Duration::from_millis(30);
@@ -185,6 +187,7 @@ pub(super) async fn run(
     let patience = patience.unwrap_or_else(|| role.patience());
     let mut watch = Watch::new(patience, Instant::now());
     let mut tick = tokio::time::interval(TICK);
+    let mut ticks = 0u32;
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let mut dtls = None;
@@ -193,6 +196,10 @@ pub(super) async fn run(
             _ = tick.tick() => {
                 let Some(link) = link.upgrade() else { return };
                 dtls = link.dtls_state().await;
+                ticks = ticks.wrapping_add(1);
+                if watch.connected && ticks % ROUND_TRIP_TICKS == 0 && shared.receives() {
+                    stats::round_trip(&*link.connection, &shared).await;
+                }
             }
         }
         let view = View {

@@ -18,6 +18,7 @@ use super::arrivals::Arrivals;
 use super::congestion::Congestion;
 use super::history::History;
 use super::nack::AnswerTime;
+use super::remb::ReceiverEstimate;
 use super::rtcp_tap::RtcpTap;
 use super::source::Source;
 use crate::media::codec::Codec;
@@ -43,6 +44,8 @@ pub(in crate::peer) struct MediaPath {
     /// Reports on what we receive.
     pub(super) reports: Box<dyn Interceptor>,
     pub(super) arrivals: Arrivals,
+    /// For a remote that takes REMB and no transport-wide feedback.
+    pub(super) remb: Option<ReceiverEstimate>,
     pub(super) tap: RtcpTap,
     pub(super) congestion: Congestion,
     /// What was sent, to be sent again.
@@ -75,6 +78,7 @@ impl MediaPath {
             inner: Box::new(SenderReportBuilder::new().build()),
             reports: Box::new(reports.build()),
             arrivals: Arrivals::default(),
+            remb: None,
             tap: RtcpTap::new(shared.clone()),
             congestion: Congestion::default(),
             history: History::default(),
@@ -108,6 +112,7 @@ impl MediaPath {
             self.primaries.resize(self.lines.len(), None);
             self.forget_idle_lines();
             self.arrivals.bind(&self.lines);
+            self.bind_remb();
         }
     }
 
@@ -207,6 +212,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
             self.arrivals.poll_timeout(),
             self.congestion.poll_timeout(),
             self.requests_due(),
+            self.remb.as_ref().and_then(ReceiverEstimate::next),
         ];
         due.into_iter().flatten().min()
     }

@@ -14,6 +14,7 @@ mod key_frames;
 mod media_path;
 mod nack;
 mod receiving;
+mod remb;
 mod routing;
 mod rtcp_tap;
 mod rtx_unwrap;

@@ -39,6 +39,8 @@ const ANSWERS: usize = 64;
 /// How long answers take on a path.
 #[derive(Debug, Default)]
 pub(super) struct AnswerTime {
+    /// The round trip as others measure it, until an answer came.
+    pub(super) hint: Option<Duration>,
     smoothed: Option<f64>,
     deviation: f64,
 }
@@ -59,14 +61,14 @@ impl AnswerTime {
         }
     }
 
-    /// As measured.
-    pub(super) fn measure(&self) -> Option<Duration> {
-        self.smoothed.map(Duration::from_secs_f64)
+    /// As far as is known.
+    pub(super) fn known(&self) -> Option<Duration> {
+        self.smoothed.map(Duration::from_secs_f64).or(self.hint)
     }
 
     /// An answer comes after this time, ...
     pub(super) fn expected(&self) -> Duration {
-        self.measure().unwrap_or(UNMEASURED)
+        self.known().unwrap_or(UNMEASURED)
     }
 
     /// ... or is taken for lost after this.

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{Interceptor, Packet, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
@@ -20,9 +21,10 @@ use super::nack::{How, Requests};
 use super::routing::Route;
 use super::rtx_unwrap;
 use super::source::{Arrival, Source};
-use crate::media::header_extension::HeaderExtension;
+use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
-use crate::peer::shared::lock;
+use crate::peer::Direction;
+use crate::peer::shared::{Line, lock};
 
 /// Pairs in one NACK, which has to fit into a datagram.
 const PAIRS: usize = 250;
@@ -30,11 +32,11 @@ const PAIRS: usize = 250;
 impl MediaPath {
     pub(super) fn read_rtp(&mut self, message: TaggedPacket) -> Result<(), Error> {
         self.refresh();
-        let size = match &message.message.packet {
+        let wire_size = match &message.message.packet {
             Packet::Rtp(packet) => packet.marshal_size(),
             _ => 0,
         };
-        let Some(mut message) = self.arrivals.note(message, size)? else {
+        let Some(mut message) = self.arrivals.note(message, wire_size)? else {
             return Ok(());
         };
         let nothing = Packet::Rtcp(Vec::new());
@@ -50,6 +52,13 @@ impl MediaPath {
             payload_type,
             repair,
         } = route;
+        if let Some(remb) = &mut self.remb {
+            let line = self.lines.get(stream).map(|line| &line.config);
+            let id = line.and_then(|config| config.extension(HeaderExtension::AbsSendTime));
+            let sent = id.and_then(|id| packet.header.get_extension(id));
+            let sent = sent.and_then(|bytes| AbsSendTime::from_bytes(&bytes));
+            remb.arrived(wire_size, sent, message.now);
+        }
         let size = packet.payload.len() as u64;
         self.count(stream, |stats| {
             stats.packets_received += 1;
@@ -106,9 +115,10 @@ impl MediaPath {
                 Arrival::Again(_) => {}
             }
         }
+        self.answers.hint = self.shared.path_round_trip();
         let lost = source.lost();
         let jitter = (!repaired && new).then(|| source.arrived(packet.header.timestamp, now));
-        let round_trip = self.answers.measure();
+        let round_trip = self.answers.known();
         self.count(stream, |stats| {
             stats.packets_lost = lost;
             stats.jitter = jitter.or(stats.jitter);
@@ -232,6 +242,34 @@ impl MediaPath {
         Ok(())
     }
 
+    /// Whether the remote is told what the path carries: where a video line has REMB, and none
+    /// transport-wide feedback.
+    pub(super) fn bind_remb(&mut self) {
+        let receives = |line: &&Line| line.config.direction == Direction::RecvOnly;
+        let has = |name: &str| {
+            let mut lines = self.lines.iter().filter(receives);
+            lines.any(|line| line.has_feedback(name))
+        };
+        if has("goog-remb") && !has("transport-cc") {
+            self.remb.get_or_insert_default();
+        } else {
+            self.remb = None;
+        }
+    }
+
+    fn fill_remb(&mut self, now: Instant) {
+        let Some(bitrate) = self.remb.as_mut().and_then(|remb| remb.poll(now)) else {
+            return;
+        };
+        let ssrcs: Vec<u32> = self.primaries.iter().copied().flatten().collect();
+        let remb = ReceiverEstimatedMaximumBitrate {
+            sender_ssrc: self.shared.outbound.ssrcs(0).0,
+            bitrate: bitrate as f32,
+            ssrcs,
+        };
+        self.write(now, Packet::Rtcp(vec![Box::new(remb)]));
+    }
+
     /// When there is something to ask of the remote.
     pub(super) fn requests_due(&self) -> Option<Instant> {
         let due = |source: &Source| {
@@ -244,6 +282,7 @@ impl MediaPath {
 
     /// Asks the remote for what is missing, once for all of a source.
     pub(super) fn fill_requests(&mut self, now: Instant) {
+        self.fill_remb(now);
         if self.requests_due().is_none_or(|due| now < due) {
             return;
         }

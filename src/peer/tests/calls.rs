@@ -218,3 +218,21 @@ async fn bounds_may_change_during_a_call_and_control_may_end() {
     }
     call.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_receives_knows_the_round_trip_too() {
+    let call = Call::new(true).await;
+    let known = async {
+        for number in 0.. {
+            call.sender.peer.push_frame(0, frame(number, 1, 100));
+            if let Some(time) = call.receiver.peer.stats(0).await.round_trip_time {
+                return time;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        unreachable!()
+    };
+    let time = tokio::time::timeout(DEADLINE, known).await.unwrap();
+    assert!(time > 0.0 && time < 1.0, "{time}");
+    call.close().await;
+}

@@ -14,6 +14,7 @@ use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::rtp;
@@ -70,6 +71,8 @@ pub(super) struct Traffic {
     pub(super) firs: u64,
     /// Transport-wide feedback.
     pub(super) feedback: u64,
+    /// What REMB told, bit/s.
+    pub(super) estimates: Vec<f32>,
 }
 
 /// A packet in a stream's queue, and when it came there.
@@ -402,5 +405,7 @@ impl Traffic {
         self.plis += u64::from(any.is::<PictureLossIndication>());
         self.firs += u64::from(any.is::<FullIntraRequest>());
         self.feedback += u64::from(any.is::<TransportLayerCc>());
+        let remb = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>();
+        self.estimates.extend(remb.map(|remb| remb.bitrate));
     }
 }

@@ -272,3 +272,30 @@ fn feedback_is_as_frequent_as_there_is_to_tell() {
     // Some 35 kbit/s: the longest interval.
     assert!((38..=60).contains(&net.back.feedback), "{:?}", net.back);
 }
+
+#[test]
+fn a_remote_without_transport_wide_feedback_is_told_what_the_path_carries() {
+    let codec = Codec {
+        feedback: feedback(&["nack", "nack pli", "goog-remb"]),
+        ..vp8()
+    };
+    let lines = |direction| {
+        let mut line = line(direction, 0, vec![codec.clone()]);
+        line.extensions = vec![(1, HeaderExtension::Mid), (2, HeaderExtension::AbsSendTime)];
+        vec![line]
+    };
+    let link = "delay=25ms";
+    let (sent, received) = (lines(Direction::SendOnly), lines(Direction::RecvOnly));
+    let mut net = Net::of_lines(sent, received, link, link, 1);
+    net.video(10, 9);
+    assert_eq!(net.back.feedback, 0);
+    let told = &net.back.estimates;
+    assert!((8..=12).contains(&told.len()), "{told:?}");
+    // 2.4 Mbit/s come, and nothing waits.
+    assert!(
+        told.last().is_some_and(|bitrate| *bitrate > 2.4e6),
+        "{told:?}"
+    );
+    let (net, _) = call(&vp8(), 25, "loss=0%", 5, 1);
+    assert!(net.back.estimates.is_empty());
+}
