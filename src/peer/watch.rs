@@ -197,7 +197,7 @@ pub(super) async fn run(
                 let Some(link) = link.upgrade() else { return };
                 dtls = link.dtls_state().await;
                 ticks = ticks.wrapping_add(1);
-                if watch.connected && ticks % ROUND_TRIP_TICKS == 0 && shared.receives() {
+                if watch.connected && ticks.is_multiple_of(ROUND_TRIP_TICKS) && shared.receives() {
                     stats::round_trip(&*link.connection, &shared).await;
                 }
             }
