@@ -60,7 +60,8 @@ pub(super) struct Traffic {
     /// retransmissions, by RTX or under the same SSRC, and
     pub(super) repairs: u64,
     pub(super) repairs_lost: u64,
-    /// RTX packets with nothing but padding or what had been sent a moment ago, as probes.
+    /// of these packets, those of RTX without `mid` (1) or any without a transport-wide number (3).
+    pub(super) bare: u64,
     pub(super) rtp_bytes: u64,
     pub(super) rtcp: u64,
     pub(super) rtcp_bytes: u64,
@@ -345,7 +346,10 @@ impl Net {
             Packet::Rtp(packet) => {
                 let header = &packet.header;
                 let again = !self.seen.insert((header.ssrc, header.sequence_number));
-                let repair = again || self.repair_ssrcs.contains(&header.ssrc);
+                let rtx = self.repair_ssrcs.contains(&header.ssrc);
+                let repair = again || rtx;
+                let has = |id| header.get_extension(id).is_some();
+                traffic.bare += u64::from(!has(3) || (rtx && !has(1)));
                 traffic.rtp_bytes += bytes.len() as u64;
                 traffic.repairs += u64::from(repair);
                 traffic.repairs_lost += u64::from(repair && lost);

@@ -209,6 +209,8 @@ fn what_is_repaired_is_counted() {
     assert_eq!(received.packets_lost, 0);
     assert_eq!(sent.retransmitted_packets_sent, net.there.repairs);
     assert_eq!(received.nack_count, net.back.nacks);
+    // Firefox knows RTX by its mid only, and estimators count what has a number.
+    assert_eq!(net.there.bare, 0);
     // Of the path, before repairs: what the sender's congestion control must see.
     let reported = sent.packets_lost as f64 / net.there.media_lost as f64;
     assert!((0.9..=1.1).contains(&reported), "{sent:?}");
@@ -301,4 +303,12 @@ fn a_remote_without_transport_wide_feedback_is_told_what_the_path_carries() {
     );
     let (net, _) = call(&vp8(), 25, "loss=0%", 5, 1);
     assert!(net.back.estimates.is_empty());
+}
+
+#[test]
+fn sequence_numbers_may_begin_anew() {
+    // 65 thousand packets: once around, wherever they begin.
+    let (net, outcome) = call(&vp8(), 25, "loss=5%", 244, 1);
+    assert!(outcome.in_time >= 0.999, "{outcome:?}");
+    assert_eq!((outcome.duplicates, net.back.plis), (0, 0));
 }
