@@ -10,15 +10,19 @@ a software encoder for the parsing. Needs the plugin in RSWEBRTC_PLUGIN_DIR or t
 """
 
 import ctypes
+import fcntl
 import os
 import pathlib
+import pty
 import re
 import shlex
 import signal
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 
@@ -37,6 +41,7 @@ VARIANTS = {
     "serve-webcam-page.sh": [({"TOKEN": "token"}, ["https://0.0.0.0:8443/whep"])],
     "record-browser.sh": [({"AUDIO": "no"}, ["http://0.0.0.0:8080/whip", "other.mp4"]), ({}, ["http://0.0.0.0:8080/whip", "other.webm"])],
     "record-from-whep.sh": [({"TOKEN": "token"}, ["https://live.example/whep", "other.mp4"])],
+    "watch-stats.sh": [({"LENGTH": "5"}, [])],
     "relay.sh": [({"TOKEN": "one", "WATCH_TOKEN": "two"}, ["https://0.0.0.0:8443/whip", "https://0.0.0.0:8444/whep"])],
     "talk-to-aiortc.sh": [({}, ["receive"]), ({"ROLE": "answer"}, ["send"]), ({"CODEC": "VP8", "ROLE": "offer"}, ["receive"])],
 }
@@ -88,7 +93,7 @@ def scripts():
 
 def printed(path, environment, words):
     """The pipelines that a script prints, each as a list of words."""
-    env = {name: value for name, value in os.environ.items() if name not in ("AUDIO", "SOURCE", "MJPEG", "ROLE", "CODEC", "TOKEN", "CA", "CERT")}
+    env = {name: value for name, value in os.environ.items() if name not in ("AUDIO", "SOURCE", "MJPEG", "ROLE", "CODEC", "TOKEN", "CA", "CERT", "LENGTH")}
     done = subprocess.run(["bash", path, "--print", *words], env={**env, **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
     if done.returncode:
         raise Failure(f"--print ends with {done.returncode}: {done.stderr}")
@@ -115,7 +120,7 @@ def check_header(path):
 
 def check_pipeline(parser, words):
     """Parses a pipeline; returns the hardware elements that are not here."""
-    words = [word for word in words if not re.fullmatch(r"-[qev]+", word)]
+    words = [word for word in words if not re.fullmatch(r"-[qevm]+", word)]
     missing = [word for word in words if word in HARDWARE and not parser.has(word)]
     for name in missing:
         at = words.index(name)
@@ -207,6 +212,8 @@ def loopback_tests(folder):
     yield "run publish-to-whip.sh, relay.sh and record-from-whep.sh", lambda: relayed(folder)
     yield "run serve-webcam-page.sh and record-from-whep.sh, with TLS and a token", lambda: served(folder)
     yield "run publish-to-whip.sh and record-browser.sh", lambda: published(folder)
+    yield "run watch-stats.sh without a terminal", lambda: watched(folder)
+    yield "run watch-stats.sh on a terminal that changes its size", lambda: watched_on_terminal(folder)
     for name in ("resized.mkv", "resized.mp4"):
         yield f"run record-browser.sh with a picture that grows, {name}", lambda name=name: resized(folder / name)
     if PYTHON.exists():
@@ -275,6 +282,43 @@ def live_pair(folder, sender, receiver, environment, codecs):
     found = streams(recording)
     if set(found) != codecs or min(found.values()) < 15:
         raise Failure(f"exit statuses {statuses}, recorded {found}, expected {codecs}\n{said}")
+
+
+def watched(folder):
+    """Lines of text about either end, and the exit status of what is watched."""
+    about = [r"sink sends to peer-0", r"src receives from peer-0", r"video-0 .*H264 \d+\.\d frames/s", r"freezes \d+", r"round trip +\d", r"of [\d.]+ Mbit/s"]
+    run_script(folder, "watch-stats.sh", expect=about, environment={"LENGTH": "4"}.items())
+    run_script(folder, "watch-stats.sh", "--", "gst-launch-1.0", "-q", "fakesrc", "num-buffers=3", "!", "fakesink", expect=["EOS"])
+    run_script(folder, "watch-stats.sh", "--", "gst-launch-1.0", "nosuchelement", status=1, expect=["nosuchelement"])
+    run_script(folder, "watch-stats.sh", "--", "nosuchprogram", status=1, expect=["nosuchprogram"])
+
+
+def watched_on_terminal(folder):
+    """Pictures that fit, and a terminal that is left as it was."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(TERM="xterm", LENGTH="6")
+        os.chdir(folder)
+        os.execv(EXAMPLES / "watch-stats.sh", ["watch-stats.sh"])
+    said, pictures, deadline = b"", 0, time.monotonic() + 60
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    while time.monotonic() < deadline:
+        try:
+            said += os.read(terminal, 65536)
+        except OSError:
+            break
+        if pictures < 3 <= said.count(b"\x1b[H"):
+            fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 8, 50, 0, 0))
+        pictures = said.count(b"\x1b[H")
+    else:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    first, last = (picture.partition(b"\x1b[J")[0].split(b"\n") for picture in (said.split(b"\x1b[H")[1], said.split(b"\x1b[H")[-1]))
+    fits = len(last) <= 9 and all(len(line.replace(b"\x1b[K", b"").strip().decode()) <= 50 for line in last)
+    left = said.count(b"\x1b[?1049h") == said.count(b"\x1b[?1049l") == said.count(b"\x1b[?25h") == 1
+    if status or pictures < 5 or len(first) <= 9 or not fits or not left:
+        raise Failure(f"exit status {status}, {pictures} pictures, fits {fits}, left {left}\n{said[-3000:].decode(errors='replace')}")
 
 
 class Running:

@@ -49,7 +49,11 @@ fn rates_are_those_of_the_last_interval_and_not_of_the_call() {
     };
     assert_eq!(rate_of(&sampler, &sent(1, 1)), (None, None));
     sampler.sample(&sent(10_000_000, 9000), &none, start);
-    assert_eq!(rate_of(&sampler, &sent(1, 1)), (None, None), "of one sample");
+    assert_eq!(
+        rate_of(&sampler, &sent(1, 1)),
+        (None, None),
+        "of one sample"
+    );
     sampler.sample(
         &sent(10_100_000, 9025),
         &none,

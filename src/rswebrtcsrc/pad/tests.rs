@@ -254,10 +254,17 @@ impl Chain {
 
     /// Waits until all that was given is out of the jitter buffer: nothing is missing, or it was
     /// given up.
-    fn settle(&self) {
+    fn settle(&mut self) {
+        let mut patience = Instant::now() + Duration::from_millis(200);
+        let playout = self.stream.playout.clone();
         limited("it is played out", || {
+            if Instant::now() > patience {
+                // Packets of which the times are guessed are waited for a little longer.
+                self.pass(STEP / 4);
+                patience = Instant::now() + Duration::from_millis(20);
+            }
             self.wake();
-            let figures = self.stream.playout.figures();
+            let figures = playout.figures();
             figures.emitted + figures.late >= u64::from(self.given)
         });
     }
