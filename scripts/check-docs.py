@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 HTTP = {"auth-token", "tls-ca", "tls-cert", "tls-key", "max-peers", "timeout", "reconnect", "max-reconnects"}
-BOTH = {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats"} | HTTP
+BOTH = {"signaller", "location", "role", "stun-server", "turn-servers", "ice-addresses", "stats", "stats-interval"} | HTTP
 
 # What pipelines rely on; more is welcome.
 CONTRACT = {
@@ -36,8 +36,8 @@ CONTRACT = {
     },
     "rswebrtcsrc": {
         "klass": "Source/Network/WebRTC",
-        "properties": BOTH | {"latency"},
-        "defaults": {"max-peers": "1", "latency": "200"},
+        "properties": BOTH | {"latency", "audio-latency", "video-latency", "latency-mode", "broken-frames"},
+        "defaults": {"max-peers": "1", "latency": "200", "audio-latency": "-1", "video-latency": "-1", "latency-mode": "fixed", "broken-frames": "drop"},
         "signallers": {"stdio", "file", "whep-client", "whip-server"},
         "signals": {"peer-added", "peer-removed"},
         "uris": {"whep", "wheps"},
@@ -46,7 +46,7 @@ CONTRACT = {
                  "audio/x-alaw", "application/x-rtp"},
     },
 }
-DEFAULTS = {"signaller": "stdio", "role": "auto", "reconnect": "true", "max-reconnects": "-1", "timeout": "10000"}
+DEFAULTS = {"stats-interval": "1000", "signaller": "stdio", "role": "auto", "reconnect": "true", "max-reconnects": "-1", "timeout": "10000"}
 
 # Those of GObject, GstObject, GstElement and GstBin are not ours to describe.
 INHERITED = {"name", "parent", "async-handling", "message-forward"}

@@ -35,6 +35,13 @@
  * ]|
  * Relays what one publishes to all who watch, as it is encoded.
  *
+ * ## Bad networks
+ *
+ * `latency` is how long a packet is waited for: it should be more than a round trip, so that what
+ * is lost can be sent again. `latency-mode=auto` finds it out. Video that has holes all the same is
+ * not shown, nor is what refers to it: `broken-frames`. The message `rswebrtc-stats`
+ * tells each second how it goes: frames, freezes, repairs, delays.
+ *
  * The other side: #rswebrtcsink.
  */
 use gst::glib;

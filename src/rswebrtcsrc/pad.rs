@@ -133,6 +133,7 @@ impl Stream {
             jitter_buffer.clone(),
             gate,
             track.clone(),
+            config.queue.clone(),
             as_rtp,
             repaired,
             &config.wanted,

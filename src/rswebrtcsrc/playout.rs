@@ -10,6 +10,7 @@ use gst::prelude::*;
 
 use crate::gst_glue::stats::PlayoutFigures;
 use crate::logging::SRC as CAT;
+use crate::media::queue::InboundQueue;
 
 use super::frame_gate::FrameGate;
 use super::frames::Policy;
@@ -82,6 +83,8 @@ pub struct Playout {
     /// Video's.
     gate: Option<FrameGate>,
     track: TrackSrc,
+    /// Lost packets are asked for as long as they are of use.
+    queue: Arc<InboundQueue>,
     /// RTP goes out, and its holes are whoever takes it's.
     as_rtp: bool,
     /// Lost packets are sent again.
@@ -109,6 +112,7 @@ impl Playout {
         jitter_buffer: gst::Element,
         gate: Option<FrameGate>,
         track: TrackSrc,
+        queue: Arc<InboundQueue>,
         as_rtp: bool,
         repaired: bool,
         wanted: &Wanted,
@@ -119,6 +123,7 @@ impl Playout {
             jitter_buffer,
             gate,
             track,
+            queue,
             as_rtp,
             repaired,
             latency: Mutex::new(Latency {
@@ -196,6 +201,10 @@ impl Playout {
     fn apply(&self, latency: Duration) {
         let milliseconds = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
         self.jitter_buffer.set_property("latency", milliseconds);
+        let auto = self.lock().auto.is_some();
+        // What comes too late says how much more latency is needed.
+        let patience = if auto { latency + latency / 2 } else { latency };
+        self.queue.set_patience(patience);
         if let Some(gate) = &self.gate {
             gate.set_latency(latency);
         }
