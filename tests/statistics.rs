@@ -43,7 +43,10 @@ fn both_ends_tell_rates_frames_and_the_path_at_each_interval() {
     while rate(&sent) == 0 {
         sent = told(&sender, "s").1;
     }
-    assert!(sent.get::<f64>("frames-per-second").unwrap() > 5.0, "{sent}");
+    assert!(
+        sent.get::<f64>("frames-per-second").unwrap() > 5.0,
+        "{sent}"
+    );
     let (_, mut received) = told(&receiver, "r");
     assert_eq!(received.name(), "inbound-rtp");
     while rate(&received) == 0 {

@@ -21,6 +21,7 @@ use super::nack::{How, Requests};
 use super::routing::Route;
 use super::rtx_unwrap;
 use super::source::{Arrival, Source};
+use crate::media::codec::MediaKind;
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 use crate::peer::Direction;
@@ -135,7 +136,8 @@ impl MediaPath {
                 None => return Ok(()),
             };
         }
-        if new {
+        // A repair without media repairs nothing, whatever number it has.
+        if new && (how == How::Sent || !packet.payload.is_empty()) {
             self.deliver(stream, packet, now);
         }
         Ok(())
@@ -168,11 +170,15 @@ impl MediaPath {
             payload,
         } = packet;
         header.padding = false;
-        // Padding only: it counted above, and that is all it is for.
-        if payload.is_empty() {
+        let Some(line) = self.lines.get(stream) else {
+            return;
+        };
+        // Padding only. Of video its number goes on, or the reader would wait for it; whoever finds
+        // the frames takes it out. Nobody pads audio.
+        if payload.is_empty() && line.config.kind == MediaKind::Audio {
             return;
         }
-        if let (Ok(header), Some(line)) = (header.marshal(), self.lines.get(stream)) {
+        if let Ok(header) = header.marshal() {
             line.inbound.push(Inbound::Rtp(InboundPacket {
                 arrival: now,
                 header: header.freeze(),
