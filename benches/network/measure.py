@@ -12,6 +12,8 @@ WINDOW, STEP = 1.0, 0.1
 # Frames until this long after the first one that arrived are left out, seconds: the start of a call is not what is measured
 # here. Of who shows nothing at first, the frames count all the same that were sent so long after the first one.
 SETTLE, PATIENCE = 1.0, 3.0
+# So are those at the end: nothing comes behind them that would show a receiver what it lacks.
+TAIL = 0.5
 # A frame is in time within the way, the jitter buffer, and this for encoding, sending and decoding, seconds.
 WORK = 0.075
 
@@ -35,7 +37,8 @@ class Frames:
         seen = flow["receive"]["seen"]
         first = min((sent[number] for number, intact, _ in seen if intact and number in sent), default=float("inf"))
         begin = min(first + SETTLE, min(sent.values(), default=0) + PATIENCE)
-        self.sent = {number: at for number, at in sent.items() if at >= begin}
+        end = max(sent.values(), default=0) - TAIL
+        self.sent = {number: at for number, at in sent.items() if begin <= at < end}
         self.count = len(self.sent)
         # A browser leaves pictures out before it encodes; which ones, only their number tells.
         counts = [(at, sent) for at, sent, *_ in flow["send"].get("counts", []) if at >= begin]
