@@ -22,6 +22,9 @@ import over_link  # noqa: E402
 import report  # noqa: E402
 import scenarios  # noqa: E402
 
+# Share of datagrams that the link may let out more than 1 ms late before it says so.
+LATE = 0.01
+
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="Scenarios: " + ", ".join(s.name for s in scenarios.ALL))
@@ -78,6 +81,9 @@ def measure(scenario, pair, asked, folder):
                 print(f"{scenario.name} {pair}: {str(error)[:1500]}", file=sys.stderr)
                 if attempt == 2:
                     return f"failed: {str(error).splitlines()[0][:80]}"
+        late = done.link["late"] / max(1, done.link["ab"]["datagrams"] + done.link["ba"]["datagrams"])
+        if late > LATE:
+            print(f"{scenario.name} {pair}: {late:.1%} of all datagrams left the link more than 1 ms late: the machine is too busy", file=sys.stderr)
         figures, first = scenario.measure(scenario, done, seconds)
         runs.append(figures)
         series = series or first

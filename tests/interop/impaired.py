@@ -42,6 +42,11 @@ class ImpairedLink:
         self.process.on_out = self._line
         self.asking = threading.Lock()
         self.process.go()
+        try:
+            # It needs little, but that at its time. Who may not do this measures on a machine that does nothing else.
+            os.setpriority(os.PRIO_PROCESS, self.process.child.pid, -10)
+        except PermissionError:
+            pass
 
     def _line(self, line):
         with self.changed:
