@@ -8,6 +8,7 @@ The tables go to standard output; with --write also, with plots, to docs/network
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -98,6 +99,11 @@ def main():
             print(f"{scenario.name:12} {scenario.group:11} {' '.join(pairs)}")
         return
     began = time.time()
+    try:
+        # Before whatever else runs on this machine; the browsers and pipelines inherit it.
+        os.nice(-5)
+    except PermissionError:
+        pass
     with tempfile.TemporaryDirectory(prefix="rswebrtc-network-") as temporary:
         folder = asked.keep or pathlib.Path(temporary)
         results = []

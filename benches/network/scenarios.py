@@ -103,7 +103,7 @@ ALL = [
     Scenario("reorder", "repair", "2 % of packets 20 ms late, 5 ms jitter, 1 % twice, RTT 50 ms", f"{PLAIN} jitter=5ms reorder=2%/20ms duplicate=1%", PLAIN, 20,
              THREE, of_repair),
     Scenario("browsers5", "browsers", "5 % random loss, RTT 50 ms", f"{PLAIN} loss=5%", f"{PLAIN} loss=5%", 30, CROSS, of_repair),
-    Scenario("steady", "bottleneck", "2 Mbit/s, RTT 50 ms, queue 200 ms", f"rate=2M {QUEUE}", PLAIN, 30, THREE, of_bottleneck, START, 8_000_000),
+    Scenario("steady", "bottleneck", "2 Mbit/s, RTT 50 ms, queue 200 ms", f"rate=2M {QUEUE}", PLAIN, 30, (*THREE, "chromium:VP8"), of_bottleneck, START, 8_000_000),
     Scenario("change", "bottleneck", "2 Mbit/s, from 20 s on 700 kbit/s, from 35 s on 2 Mbit/s", f"rate=2M {QUEUE}; 20s: rate=700k; 35s: rate=2M", PLAIN, 50,
              ("ours", "chromium"), of_bottleneck, START, 8_000_000, True, 20, 35),
     Scenario("lossy", "bottleneck", "3 Mbit/s and 5 % random loss", f"rate=3M {QUEUE} loss=5%", PLAIN, 30, ("ours", "chromium"), of_bottleneck, START, 8_000_000),
