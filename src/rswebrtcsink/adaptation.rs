@@ -72,6 +72,14 @@ impl Adaptation {
         self.lock().viewers.target(policy, now)
     }
 
+    /// What is sent changed: has the thread look again, if it runs.
+    pub fn look_again(&self) {
+        let mut state = self.lock();
+        state.todo.look = true;
+        state.changed = true;
+        self.woken.notify_all();
+    }
+
     /// Ends the thread; waits a moment for it.
     pub fn stop(&self) {
         let mut state = self.lock();

@@ -101,6 +101,12 @@ impl Viewers {
                 viewer.leaning = None;
             }
         }
+        if self.0.iter().all(|viewer| viewer.left_behind) {
+            // Those ahead of them are gone.
+            self.0
+                .iter_mut()
+                .for_each(|viewer| viewer.left_behind = false);
+        }
         let settled = self.0.iter().any(|viewer| !viewer.settles(now));
         let counts = |viewer: &&Viewer| match policy {
             Policy::Min => !viewer.left_behind && (!settled || !viewer.settles(now)),
@@ -226,6 +232,68 @@ impl Setting {
     /// It was set to `bitrate`.
     pub fn set(&mut self, bitrate: u64, now: Instant) {
         self.0 = Some((bitrate, now));
+    }
+}
+
+/// How far an encoder makes more than it was set to, for good: some count their frames twice, some
+/// have no more to give up. libwebrtc corrects its encoders in the same way.
+#[derive(Debug, Clone, Copy)]
+pub struct Overshoot {
+    factor: f64,
+    /// Measured over wanted, once.
+    before: Option<f64>,
+    /// What was wanted meanwhile, and since when.
+    wanted: Option<(u64, Instant)>,
+}
+
+impl Default for Overshoot {
+    fn default() -> Self {
+        Self {
+            factor: 1.0,
+            before: None,
+            wanted: None,
+        }
+    }
+}
+
+impl Overshoot {
+    /// What to set an encoder to from which `share`, bit/s, is wanted.
+    pub fn corrected(&self, share: u64) -> u64 {
+        // A bitrate has far fewer digits than this can hold.
+        (share as f64 / self.factor) as u64
+    }
+
+    /// The encoder was set, for `share` bit/s.
+    pub fn set(&mut self, share: u64, now: Instant) {
+        let changed = self
+            .wanted
+            .is_none_or(|(wanted, _)| share.abs_diff(wanted) > wanted / 10);
+        if changed {
+            self.wanted = Some((share, now));
+            self.before = None;
+        }
+    }
+
+    /// It made `rate` bit/s on average since `start`.
+    pub fn measured(&mut self, rate: u64, start: Instant) {
+        /// More than an ordinary key frame among two seconds' frames makes of it.
+        const MUCH: f64 = 1.15;
+        const MOST: f64 = 3.0;
+        let Some((wanted, since)) = self.wanted else {
+            return;
+        };
+        if start < since + RISE_INTERVAL || wanted == 0 {
+            return;
+        }
+        let ratio = rate as f64 / wanted as f64;
+        let Some(before) = self.before.take() else {
+            self.before = Some(ratio);
+            return;
+        };
+        let ratio = f64::midpoint(before, ratio);
+        if ratio > MUCH || (ratio < 0.95 && self.factor > 1.0) {
+            self.factor = (self.factor * ratio.clamp(0.7, 2.0)).clamp(1.0, MOST);
+        }
     }
 }
 

@@ -170,6 +170,7 @@ impl SinkCall {
         if let Some(track) = tracks.all.get_mut(track) {
             track.released = true;
         }
+        self.adaptation.look_again();
         if tracks.started && tracks.all.iter().all(|t| t.finished || t.released) {
             drop(tracks);
             self.calls.finish();
@@ -207,6 +208,7 @@ impl SinkCall {
         }
         entry.codec = Some(codec);
         entry.extensions = extensions;
+        self.adaptation.look_again();
         if late {
             self.gate.set_pending(track, true);
             if self.calls.host().is_some() {

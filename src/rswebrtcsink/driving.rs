@@ -10,6 +10,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::gst_glue::encoders::{self, Choice, Knob};
+use crate::gst_glue::media_pad::MediaPad;
 use crate::gst_glue::report;
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
@@ -17,7 +18,7 @@ use crate::peer::{BitrateLimits, Estimate};
 
 use super::RsWebRtcSink;
 use super::adaptation::Todo;
-use super::bitrate::{Setting, Stream, share};
+use super::bitrate::{Overshoot, Setting, Stream, share};
 use super::call::SinkCall;
 use super::congestion::{Congestion, CongestionControl, ESTIMATED};
 use super::encoder;
@@ -41,9 +42,9 @@ struct Driven {
     name: String,
     knob: Knob,
     setting: Setting,
+    overshoot: Overshoot,
     /// What it was set to when it was found.
     nominal: u64,
-    video: bool,
 }
 
 /// What comes to one pad.
@@ -51,7 +52,8 @@ struct Pad {
     track: usize,
     name: String,
     video: bool,
-    weight: f64,
+    /// Its weight may change at any time.
+    ghost: glib::WeakRef<MediaPad>,
     /// Places in `Driving::encoders`.
     encoders: Vec<usize>,
 }
@@ -71,6 +73,8 @@ pub struct Driving {
     pads: Vec<Pad>,
     flows: BTreeMap<usize, Flow>,
     looked: Option<Instant>,
+    /// Encoders are set; without congestion control they are only known.
+    drives: bool,
     limits: Option<BitrateLimits>,
     /// Warnings are said once.
     told: BTreeSet<String>,
@@ -80,13 +84,14 @@ impl Driving {
     /// Does all that is due `now`.
     pub fn round(&mut self, sink: &RsWebRtcSink, call: &SinkCall, todo: Todo, now: Instant) {
         let congestion = sink.imp().congestion();
+        self.drives = congestion.control == CongestionControl::Gcc;
         let stale = self.looked.is_none_or(|then| now - then >= LOOK_INTERVAL);
         if todo.look || stale || self.is_missing_one() {
             self.look(sink, call, &congestion);
             self.looked = Some(now);
         }
         self.tell_of_key_frames(sink, call);
-        if congestion.control == CongestionControl::Disabled {
+        if !self.drives {
             return;
         }
         self.measure(call, now);
@@ -155,11 +160,11 @@ impl Driving {
                 track,
                 name: ghost.name().to_string(),
                 video,
-                weight: ghost.bitrate_weight(),
+                ghost: ghost.downgrade(),
                 encoders: places,
             });
         }
-        if congestion.control == CongestionControl::Gcc {
+        if self.drives {
             self.tell_of_nothing(sink);
         }
     }
@@ -185,23 +190,34 @@ impl Driving {
                 return None;
             }
             Err(refusal) => {
-                self.warn(sink, &refusal.to_string());
+                if self.drives {
+                    self.warn(sink, &refusal.to_string());
+                }
                 return None;
             }
         };
-        if let Some(text) = encoders::ineffective(element) {
-            self.warn(sink, &text);
-        }
         let mut before = before.iter();
         let former = before.find(|d| d.knob == knob && encoder::is(&d.element, element));
+        if self.drives && former.is_none() {
+            let set = encoders::prepare(element).join(" ");
+            if !set.is_empty() {
+                let name = element.name();
+                let text =
+                    format!("{name} was set to {set}, so that it follows the network at once");
+                self.notice(sink, text);
+            }
+        }
+        if let Some(text) = encoders::ineffective(element).filter(|_| self.drives) {
+            self.warn(sink, &text);
+        }
         let nominal = || knob.current(element).unwrap_or(NOMINAL_AUDIO);
         self.encoders.push(Driven {
             element: element.downgrade(),
             name: element.name().to_string(),
             setting: former.map(|f| f.setting).unwrap_or_default(),
+            overshoot: former.map(|f| f.overshoot).unwrap_or_default(),
             nominal: former.map_or_else(nominal, |f| f.nominal),
             knob,
-            video,
         });
         Some(self.encoders.len() - 1)
     }
@@ -221,10 +237,17 @@ impl Driving {
             }
             let bits = u128::from(bytes.saturating_sub(flow.bytes)) * 8 * 1000;
             let rate = bits / passed.as_millis().max(1);
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            // With several there is no telling which one made it.
+            if let [place] = pad.encoders.as_slice()
+                && let Some(driven) = self.encoders.get_mut(*place)
+            {
+                driven.overshoot.measured(rate, flow.then);
+            }
             *flow = Flow {
                 bytes,
                 then: now,
-                rate: u64::try_from(rate).unwrap_or(u64::MAX),
+                rate,
             };
         }
     }
@@ -256,7 +279,7 @@ impl Driving {
             let Some(driven) = self.encoders.get_mut(place) else {
                 continue;
             };
-            let wanted = driven.knob.held(share);
+            let wanted = driven.knob.held(driven.overshoot.corrected(share));
             let Some(element) = driven.element.upgrade() else {
                 continue;
             };
@@ -266,7 +289,8 @@ impl Driving {
             match driven.knob.set(&element, wanted) {
                 Ok(set) => {
                     driven.setting.set(set, now);
-                    post(sink, driven, set, target, &streams);
+                    driven.overshoot.set(share, now);
+                    post(sink, driven, (set, share), target, &streams);
                 }
                 Err(refusal) => {
                     let text = refusal.to_string();
@@ -286,7 +310,10 @@ impl Driving {
             let flow = self.flows.get(&pad.track).map_or(0, |flow| flow.rate);
             Stream {
                 video: pad.video,
-                weight: pad.weight,
+                weight: pad
+                    .ghost
+                    .upgrade()
+                    .map_or(1.0, |ghost| ghost.bitrate_weight()),
                 encoders: pad.encoders.clone(),
                 nominal: first.map_or(flow, |driven| driven.nominal),
             }
@@ -327,11 +354,16 @@ impl Driving {
              name it with bitrate-element",
             film.name
         );
+        // Nothing is wrong with a file: no warning.
+        self.notice(sink, text);
+    }
+
+    /// Posts a note, once.
+    fn notice(&mut self, sink: &RsWebRtcSink, text: String) {
         if !self.told.insert(text.clone()) {
             return;
         }
         gst::info!(CAT, obj = sink, "{text}");
-        // Nothing is wrong with a file: no warning.
         let notice = gst::Structure::builder(report::NOTICE).field("text", text);
         let _ = sink.post_message(
             gst::message::Element::builder(notice.build())
@@ -373,7 +405,13 @@ impl Driving {
     }
 }
 
-fn post(sink: &RsWebRtcSink, driven: &Driven, set: u64, target: &Estimate, streams: &[String]) {
+fn post(
+    sink: &RsWebRtcSink,
+    driven: &Driven,
+    (set, share): (u64, u64),
+    target: &Estimate,
+    streams: &[String],
+) {
     gst::debug!(
         CAT,
         obj = sink,
@@ -385,6 +423,7 @@ fn post(sink: &RsWebRtcSink, driven: &Driven, set: u64, target: &Estimate, strea
         .field("element", &driven.name)
         .field("property", driven.knob.property())
         .field("bitrate", set)
+        .field("target-bitrate", share)
         .field("estimated-bitrate", target.total)
         .field("packet-loss", target.loss)
         .field("streams", gst::List::new(streams))

@@ -444,9 +444,32 @@ fn a_constant_quality_is_told() {
     x265.set_property("qp", 30i32);
     assert!(ineffective(&x265).is_some());
     let av1 = make("av1enc");
+    assert!(ineffective(&av1).unwrap().contains("max-quantizer=63"));
+    av1.set_property("max-quantizer", 63u32);
     assert_eq!(ineffective(&av1), None);
     av1.set_property_from_str("end-usage", "q");
     assert!(ineffective(&av1).is_some());
+}
+
+#[test]
+fn defaults_that_keep_an_encoder_from_following_are_changed_and_nothing_else() {
+    gst::init().unwrap();
+    let encoder = gst::ElementFactory::make("vp8enc").build().unwrap();
+    encoder.set_property("buffer-size", 3000i32);
+    let set = prepare(&encoder);
+    assert_eq!(
+        set,
+        [
+            "end-usage=cbr",
+            "buffer-initial-size=500",
+            "buffer-optimal-size=600"
+        ]
+    );
+    assert_eq!(encoder.property::<i32>("buffer-optimal-size"), 600);
+    assert_eq!(encoder.property::<i32>("buffer-size"), 3000, "the user's");
+    assert!(prepare(&encoder).is_empty());
+    let other = gst::ElementFactory::make("x264enc").build().unwrap();
+    assert!(prepare(&other).is_empty());
 }
 
 #[test]

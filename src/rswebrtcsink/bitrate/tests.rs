@@ -195,3 +195,54 @@ fn an_encoder_is_set_down_at_once_and_up_in_steps() {
     assert!(setting.is_due(1_040_000, now + FINE_INTERVAL));
     assert!(!setting.is_due(1_005_000, now + Duration::from_secs(60)));
 }
+
+/// An encoder that makes `made` times what it is set to, but at least `floor`, for ten seconds.
+fn adjusted(overshoot: &mut Overshoot, share: u64, made: f64, floor: f64) -> f64 {
+    let mut now = Instant::now();
+    let mut rate = 0.0;
+    for _ in 0..20 {
+        overshoot.set(share, now);
+        rate = (overshoot.corrected(share) as f64 * made).max(floor);
+        overshoot.measured(rate as u64, now + RISE_INTERVAL);
+        now += Duration::from_secs(1);
+    }
+    rate
+}
+
+#[test]
+fn an_encoder_that_makes_too_much_is_set_lower_until_it_fits() {
+    let mut overshoot = Overshoot::default();
+    let rate = adjusted(&mut overshoot, MEGABIT, 1.95, 0.0);
+    assert!((0.85e6..1.15e6).contains(&rate), "{rate}");
+    let rate = adjusted(&mut overshoot, MEGABIT, 1.0, 0.0);
+    assert!((0.85e6..1.15e6).contains(&rate), "{rate}");
+}
+
+#[test]
+fn an_encoder_that_makes_less_or_a_little_more_is_left_alone() {
+    let mut overshoot = Overshoot::default();
+    adjusted(&mut overshoot, MEGABIT, 0.3, 0.0);
+    assert_eq!(overshoot.corrected(MEGABIT), MEGABIT);
+    adjusted(&mut overshoot, MEGABIT, 1.1, 0.0);
+    assert_eq!(overshoot.corrected(MEGABIT), MEGABIT);
+}
+
+#[test]
+fn one_that_cannot_make_less_is_not_set_to_nothing() {
+    let mut overshoot = Overshoot::default();
+    adjusted(&mut overshoot, MEGABIT, 1.0, 9e6);
+    assert!(overshoot.corrected(MEGABIT) > 300_000);
+    adjusted(&mut overshoot, 3 * MEGABIT, 0.8, 0.0);
+    assert_eq!(overshoot.corrected(MEGABIT), MEGABIT, "it forgot");
+}
+
+#[test]
+fn what_was_made_before_a_change_says_nothing() {
+    let mut overshoot = Overshoot::default();
+    let now = Instant::now();
+    overshoot.set(MEGABIT, now);
+    for _ in 0..10 {
+        overshoot.measured(9 * MEGABIT, now);
+    }
+    assert_eq!(overshoot.corrected(MEGABIT), MEGABIT);
+}
