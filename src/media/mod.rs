@@ -6,6 +6,7 @@
 pub mod av1;
 pub mod codec;
 pub mod frame_start;
+pub mod fec;
 pub mod h264;
 pub mod h265;
 pub mod header_extension;
