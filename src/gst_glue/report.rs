@@ -10,6 +10,7 @@ use gst::prelude::*;
 
 use crate::logging::SIGNALLING as CAT;
 use crate::media::codec::Codec;
+use crate::media::fec::Scheme;
 use crate::peer::{Direction, StreamStats, TransportInfo};
 use crate::sdp::extensions;
 use crate::sdp::profiles::Profile;
@@ -223,6 +224,15 @@ fn direction(stream: &AgreedStream) -> &'static str {
     }
 }
 
+/// As the property says it.
+fn fec(stream: &AgreedStream) -> &'static str {
+    match stream.fec.as_ref().map(|fec| fec.scheme) {
+        None => "none",
+        Some(Scheme::Ulpfec) => "ulpfec",
+        Some(Scheme::Flexfec) => "flexfec",
+    }
+}
+
 fn pad_of<'a>(stream: &AgreedStream, pads: &'a [Pad]) -> Option<&'a Pad> {
     pads.iter().find(|pad| pad.local == stream.local)
 }
@@ -263,6 +273,12 @@ fn negotiated(
             builder = builder
                 .field("rtx-payload-type", u32::from(rtx))
                 .field("rtx-ssrc", rtx_ssrc);
+        }
+        builder = builder.field("fec", fec(stream));
+        if let Some(fec) = &stream.fec {
+            builder = builder
+                .field("fec-payload-type", u32::from(fec.payload_type))
+                .field_if_some("red-payload-type", fec.red.map(|(red, _)| u32::from(red)));
         }
         let extensions = stream.extensions.iter().map(|(id, extension)| {
             let text = format!("{id} {}", extension.uri());
@@ -319,6 +335,14 @@ fn report(
             if rtx_ssrc != 0 {
                 text += &format!(" (SSRC {rtx_ssrc})");
             }
+        }
+        if let Some(fec) = &stream.fec {
+            text += &format!(", FEC {} {}", fec.scheme.as_str(), fec.payload_type);
+            if let Some((red, _)) = fec.red {
+                text += &format!(" in RED {red}");
+            }
+        } else if let Some(scheme) = stream.fec_left_out {
+            text += &format!(", no FEC (the remote takes no {})", scheme.as_str());
         }
         if !codec.feedback.is_empty() {
             text += &format!(", feedback {}", codec.feedback.join(" / "));

@@ -5,8 +5,8 @@
 
 pub mod av1;
 pub mod codec;
-pub mod frame_start;
 pub mod fec;
+pub mod frame_start;
 pub mod h264;
 pub mod h265;
 pub mod header_extension;

@@ -216,6 +216,9 @@ impl WebRtcPeer {
             ssrcs: (0..streams.len())
                 .map(|index| self.shared.outbound.ssrcs(index))
                 .collect(),
+            fec_ssrcs: (0..streams.len())
+                .map(|index| self.shared.outbound.fec_ssrc(index))
+                .collect(),
             cname: &self.cname,
             transport: dialogue.local.as_ref().ok_or(PeerError::Closed)?,
             setup,

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use super::{Direction, StreamConfig};
 use crate::media::codec::Codec;
+use crate::media::fec::{Protection, Scheme};
 use crate::sdp::{Remote, Transport};
 
 /// Which end of DTLS a side takes (RFC 8842).
@@ -53,6 +54,8 @@ pub(super) struct Own<'a> {
     pub(super) streams: &'a [StreamConfig],
     /// SSRC and retransmission SSRC of each stream.
     pub(super) ssrcs: Vec<(u32, u32)>,
+    /// SSRC of its FEC, where that has one of its own.
+    pub(super) fec_ssrcs: Vec<u32>,
     pub(super) cname: &'a str,
     pub(super) transport: &'a Transport,
     /// `a=setup`
@@ -193,11 +196,7 @@ fn media_part(out: &mut String, own: &Own<'_>, index: usize, protocol: &str, can
     let Some(stream) = own.streams.get(index) else {
         return;
     };
-    let mut types = Vec::new();
-    for codec in &stream.codecs {
-        types.push(codec.payload_type.to_string());
-        types.extend(codec.rtx_payload_type.map(|t| t.to_string()));
-    }
+    let types: Vec<String> = stream.payload_types().map(|pt| pt.to_string()).collect();
     let (kind, types) = (stream.kind.as_str(), types.join(" "));
     line(out, &format!("m={kind} 9 {protocol} {types}"));
     line(out, "c=IN IP4 0.0.0.0");
@@ -224,6 +223,9 @@ fn media_part(out: &mut String, own: &Own<'_>, index: usize, protocol: &str, can
         .codecs
         .iter()
         .for_each(|codec| codec_lines(out, codec));
+    if let Some(fec) = &stream.fec {
+        fec_lines(out, fec);
+    }
     if stream.direction == Direction::SendOnly {
         source_lines(out, own, stream, index);
     }
@@ -243,9 +245,33 @@ fn source_lines(out: &mut String, own: &Own<'_>, stream: &StreamConfig, index: u
     if repaired {
         line(out, &format!("a=ssrc-group:FID {ssrc} {rtx}"));
     }
+    let flexfec = stream.fec.as_ref().filter(|fec| fec.red.is_none());
+    let fec = flexfec.and_then(|_| own.fec_ssrcs.get(index));
+    if let Some(fec) = fec {
+        line(out, &format!("a=ssrc-group:FEC-FR {ssrc} {fec}"));
+    }
     line(out, &format!("a=ssrc:{ssrc} cname:{cname}"));
     if repaired {
         line(out, &format!("a=ssrc:{rtx} cname:{cname}"));
+    }
+    if let Some(fec) = fec {
+        line(out, &format!("a=ssrc:{fec} cname:{cname}"));
+    }
+}
+
+fn fec_lines(out: &mut String, fec: &Protection) {
+    if let Some((red, rtx)) = fec.red {
+        line(out, &format!("a=rtpmap:{red} red/90000"));
+        if let Some(rtx) = rtx {
+            line(out, &format!("a=rtpmap:{rtx} rtx/90000"));
+            line(out, &format!("a=fmtp:{rtx} apt={red}"));
+        }
+    }
+    let (pt, name) = (fec.payload_type, fec.scheme.as_str());
+    line(out, &format!("a=rtpmap:{pt} {name}/90000"));
+    if fec.scheme == Scheme::Flexfec {
+        // In microseconds; ours come within a tenth of a second, and 10 s is what others write.
+        line(out, &format!("a=fmtp:{pt} repair-window=10000000"));
     }
 }
 

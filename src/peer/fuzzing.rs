@@ -53,6 +53,7 @@ fn write(
         lines,
         streams,
         ssrcs: (0..streams.len()).map(|i| (ssrc(i), ssrc(i) + 1)).collect(),
+        fec_ssrcs: (0..streams.len()).map(|i| 500_000 + ssrc(i)).collect(),
         cname: "0123456789abcdef",
         transport,
         setup,

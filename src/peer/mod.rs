@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::fec::Protection;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
@@ -64,6 +65,8 @@ pub struct StreamConfig {
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// Stream and track for `a=msid` (RFC 8830) of what we send; `None`: names of our own.
     pub msid: Option<String>,
+    /// FEC of the video.
+    pub fec: Option<Protection>,
     /// RTCP may be of reduced size (RFC 5506).
     pub rtcp_rsize: bool,
 }
@@ -75,6 +78,14 @@ impl StreamConfig {
             .iter()
             .find(|(_, e)| *e == extension)
             .map(|(id, _)| *id)
+    }
+
+    /// All payload types: of codecs, their retransmissions, and FEC.
+    pub fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
+        let codecs = self.codecs.iter();
+        codecs
+            .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx_payload_type))
+            .chain(self.fec.iter().flat_map(Protection::payload_types))
     }
 }
 

@@ -178,7 +178,7 @@ impl Outbound {
                 let taken: Vec<u32> = state
                     .streams
                     .iter()
-                    .flat_map(|s| [s.ssrc, s.rtx_ssrc])
+                    .flat_map(|s| [s.ssrc, s.rtx_ssrc, s.fec_ssrc])
                     .collect();
                 state.streams.push(SendStream::new(config.kind, &taken));
             }
@@ -196,7 +196,10 @@ impl Outbound {
                     lane.remove(index, |_| true);
                     state.stopped.push(stream.ssrc);
                     // What may be sent on this m-line later is another stream.
-                    *stream = SendStream::new(config.kind, &[stream.ssrc, stream.rtx_ssrc]);
+                    *stream = SendStream::new(
+                        config.kind,
+                        &[stream.ssrc, stream.rtx_ssrc, stream.fec_ssrc],
+                    );
                 }
                 stream.codec = None;
             }
@@ -209,6 +212,12 @@ impl Outbound {
             .streams
             .get(index)
             .map_or((0, 0), |s| (s.ssrc, s.rtx_ssrc))
+    }
+
+    /// SSRC of the FEC of stream `index`, where that has one of its own.
+    pub(super) fn fec_ssrc(&self, index: usize) -> u32 {
+        let state = lock(&self.state);
+        state.streams.get(index).map_or(0, |s| s.fec_ssrc)
     }
 
     /// The stream that sends as `ssrc`.

@@ -34,6 +34,8 @@ pub struct Declared {
     pub ssrcs: Vec<u32>,
     /// Retransmission SSRCs, each with the one it repairs (`ssrc-group:FID`).
     pub rtx: Vec<(u32, u32)>,
+    /// SSRCs of FEC, each with the one it protects (`ssrc-group:FEC-FR`, RFC 5956).
+    pub fec: Vec<(u32, u32)>,
 }
 
 impl Remote {
@@ -108,21 +110,23 @@ impl Remote {
         let Some(line) = self.media.get(index) else {
             return Declared::default();
         };
-        let rtx: Vec<(u32, u32)> = line
-            .groups
-            .iter()
-            .filter(|(semantics, _)| semantics == "FID")
-            .filter_map(|(_, ssrcs)| match ssrcs.as_slice() {
-                [primary, repair, ..] => Some((*repair, *primary)),
-                _ => None,
-            })
-            .collect();
+        let pairs = |wanted: &str| -> Vec<(u32, u32)> {
+            let groups = line.groups.iter();
+            groups
+                .filter(|(semantics, _)| semantics == wanted)
+                .filter_map(|(_, ssrcs)| match ssrcs.as_slice() {
+                    [primary, repair, ..] => Some((*repair, *primary)),
+                    _ => None,
+                })
+                .collect()
+        };
+        let (rtx, fec) = (pairs("FID"), pairs("FEC-FR"));
+        let repairs = |ssrc: &u32| rtx.iter().chain(&fec).any(|(repair, _)| repair == ssrc);
         let ssrcs = line.sources.iter().map(|source| source.ssrc);
         Declared {
-            ssrcs: ssrcs
-                .filter(|ssrc| !rtx.iter().any(|(repair, _)| repair == ssrc))
-                .collect(),
+            ssrcs: ssrcs.filter(|ssrc| !repairs(ssrc)).collect(),
             rtx,
+            fec,
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::media::fec::Wanted;
 use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory};
 use crate::sdp::Remote;
 use crate::signalling::message::{Candidate, Description, DescriptionType, Message};
@@ -18,7 +19,7 @@ use crate::signalling::{Notice, Role, SignallingError};
 
 use super::error::CallError;
 use super::event::{EndCause, Event};
-use super::negotiation::{self, Agreement, Wish};
+use super::negotiation::{Agreement, Wish};
 use super::reconnect::Reconnect;
 use super::wire::Wire;
 use super::{Command, SessionConfig, Shared};
@@ -56,6 +57,7 @@ pub(super) async fn run(
             bitrate: config.options.bitrate,
         },
         wish_patience: config.options.wish_patience,
+        fec: config.options.fec,
         reconnect: config.options.reconnect,
         factory,
         shared: shared.clone(),
@@ -95,6 +97,8 @@ pub(super) struct Call {
     pub(super) events: mpsc::Sender<Event>,
     pub(super) wire: Wire,
     wish_patience: Option<Duration>,
+    /// How video is protected, if the remote takes it.
+    pub(super) fec: Option<Wanted>,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) peer_events: Option<mpsc::Receiver<PeerEvent>>,
     /// Candidates that came before the description they belong to.
@@ -199,7 +203,7 @@ impl Call {
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
         // The answer takes up what was wished for meanwhile.
         self.offer_due = false;
-        let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
+        let plan = self.plan_answer(&offer)?;
         let peer = self.create_peer().await?;
         let sdp = self.give_answer(&peer, text, plan).await?;
         self.apply_candidates(&peer).await;

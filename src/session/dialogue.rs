@@ -17,7 +17,8 @@ use super::negotiation::{self, AgreedStream, Agreement, Wish};
 impl Call {
     /// Offers what is wished for now.
     pub(super) async fn make_offer(&mut self, peer: &Arc<dyn Peer>) -> Result<(), CallError> {
-        let offered = negotiation::offer(&self.wish, &self.agreement);
+        let mut offered = negotiation::offer(&self.wish, &self.agreement);
+        negotiation::protection::offer(self.fec, &mut offered);
         let sdp = peer
             .create_offer(offered.streams.clone())
             .await
@@ -35,7 +36,8 @@ impl Call {
     ) -> Result<(), CallError> {
         let answer = Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
         let offered = self.offering.as_ref().unwrap_or(&self.agreement);
-        let agreement = negotiation::read_answer(&self.wish, offered, &answer)?;
+        let mut agreement = negotiation::read_answer(&self.wish, offered, &answer)?;
+        negotiation::protection::read_answer(self.fec, &answer, &mut agreement);
         // Media may come with the first packet that ICE lets through: its way is ready by then.
         let streams = agreement.streams.clone();
         let applied = peer.set_answer(text, streams).await;
@@ -43,6 +45,13 @@ impl Call {
         self.offering = None;
         self.publish(agreement, peer).await;
         Ok(())
+    }
+
+    /// What to answer to `offer`.
+    pub(super) fn plan_answer(&self, offer: &Remote) -> Result<Agreement, CallError> {
+        let mut plan = negotiation::answer(&self.wish, offer, &self.agreement)?;
+        negotiation::protection::answer(self.fec, offer, &mut plan);
+        Ok(plan)
     }
 
     /// Applies an offer; gives our answer.
@@ -206,7 +215,7 @@ impl Call {
 
     async fn answer_again(&mut self, peer: &Arc<dyn Peer>, text: String) -> Result<(), CallError> {
         let offer = Remote::read(&text).map_err(|e| CallError::description("offer", &e))?;
-        let plan = negotiation::answer(&self.wish, &offer, &self.agreement)?;
+        let plan = self.plan_answer(&offer)?;
         let sdp = self.give_answer(peer, text, plan).await?;
         self.say(DescriptionType::Answer, sdp).await;
         Ok(())

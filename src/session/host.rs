@@ -15,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::media::fec::Wanted;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::peer::{BitrateLimits, IceServer, PeerFactory};
 use crate::signalling::http::server::{Arrival, Server, ServerConfig};
@@ -43,6 +44,8 @@ pub struct HostConfig {
     pub ice_servers: Vec<IceServer>,
     /// Congestion control of what is sent to each client.
     pub bitrate: BitrateLimits,
+    /// How video is protected for those who take it.
+    pub fec: Option<Wanted>,
 }
 
 /// What a host tells the element that owns it.
@@ -244,10 +247,12 @@ async fn run(
         addresses,
         ice_servers,
         bitrate: _,
+        fec,
     } = config;
     let host = Running {
         addresses,
         ice_servers,
+        fec,
         factory,
         shared: shared.clone(),
         events,
@@ -268,6 +273,7 @@ async fn run(
 struct Running {
     addresses: Vec<IpAddr>,
     ice_servers: Vec<IceServer>,
+    fec: Option<Wanted>,
     factory: Arc<dyn PeerFactory>,
     shared: Arc<Shared>,
     events: mpsc::Sender<HostEvent>,
@@ -340,6 +346,7 @@ impl Running {
                 start_at_key_frame: true,
                 reconnect: None,
                 bitrate: *self.shared.lock_bitrate(),
+                fec: self.fec,
             },
         };
         let (session, mut from_session) =

@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::media::fec::Wanted;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::peer::{BitrateLimits, IceServer, PathStats, Peer, PeerFactory, StreamStats};
 use crate::signalling::{Role, Signaller};
@@ -70,6 +71,8 @@ pub struct SessionOptions {
     pub reconnect: Option<Reconnect>,
     /// Congestion control of what this side sends.
     pub bitrate: BitrateLimits,
+    /// How video is protected, if the other side takes it.
+    pub fec: Option<Wanted>,
 }
 
 /// A running call.

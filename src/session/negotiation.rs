@@ -8,9 +8,11 @@
 mod answer;
 mod extensions;
 mod offer;
+pub mod protection;
 mod read_answer;
 
 use crate::media::codec::{Codec, Supported};
+use crate::media::fec::{Protection, Scheme};
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::{Direction, StreamConfig};
 use crate::sdp::Remote;
@@ -90,6 +92,10 @@ pub struct AgreedStream {
     pub extensions: Vec<(u8, HeaderExtension)>,
     /// Stream and track as the sender calls them (RFC 8830), if it does.
     pub msid: Option<String>,
+    /// FEC, if both sides want it.
+    pub fec: Option<Protection>,
+    /// What this side wanted of it and the remote does not take.
+    pub fec_left_out: Option<Scheme>,
 }
 
 /// Everything that holds between the two sides, or would if our offer were taken.

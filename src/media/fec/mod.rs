@@ -64,6 +64,15 @@ impl Scheme {
     }
 }
 
+/// What a side wants of FEC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The format.
+    pub scheme: Scheme,
+    /// As [`Protection::percentage`].
+    pub percentage: Option<u8>,
+}
+
 /// FEC of one m-line, as agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protection {

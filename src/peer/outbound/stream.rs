@@ -18,6 +18,8 @@ pub(super) struct SendStream {
     pub(super) kind: MediaKind,
     pub(super) ssrc: u32,
     pub(super) rtx_ssrc: u32,
+    /// Of FEC, where that has one of its own.
+    pub(super) fec_ssrc: u32,
     pub(super) codec: Option<Codec>,
     pub(super) unbound: bool,
     pub(super) mid: Bytes,
@@ -42,6 +44,7 @@ impl SendStream {
             kind,
             ssrc: fresh(),
             rtx_ssrc: fresh(),
+            fec_ssrc: fresh(),
             codec: None,
             unbound: false,
             mid: Bytes::new(),

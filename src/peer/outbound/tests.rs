@@ -25,6 +25,7 @@ fn line() -> StreamConfig {
         codecs: vec![codec()],
         extensions: vec![],
         msid: None,
+        fec: None,
         rtcp_rsize: true,
     }
 }

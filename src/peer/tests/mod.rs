@@ -79,6 +79,7 @@ fn line(direction: Direction, mid: usize, codecs: Vec<Codec>) -> StreamConfig {
             (3, HeaderExtension::TransportWideCc),
         ],
         msid: None,
+        fec: None,
         rtcp_rsize: true,
     }
 }

@@ -42,6 +42,7 @@ impl Stage {
             addresses: addresses(),
             ice_servers: Vec::new(),
             bitrate: BitrateLimits::default(),
+            fec: None,
         };
         let factory = Arc::new(WebRtcPeerFactory);
         let (host, mut events) = Host::start(config, factory, &Handle::current());

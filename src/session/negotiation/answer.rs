@@ -80,6 +80,8 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
                     Wish::Send(_) => config.msid.clone(),
                     Wish::Receive(_) => offer.msid(line.index),
                 },
+                fec: None,
+                fec_left_out: None,
             });
             plan.locals
                 .push(matches!(wish, Wish::Send(_)).then_some(local));
@@ -163,6 +165,7 @@ fn config<'a>(
             sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
         ),
         msid: sent.and_then(|s| s.msid.clone()),
+        fec: None,
         rtcp_rsize: line.rtcp_rsize,
     }
 }

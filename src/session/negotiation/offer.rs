@@ -44,8 +44,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
     let mut taken: Vec<u8> = offered
         .streams
         .iter()
-        .flat_map(|s| &s.codecs)
-        .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx_payload_type))
+        .flat_map(StreamConfig::payload_types)
         .collect();
     let mut ids = ids_in_use(offered);
     for (local, sending) in streams.iter().enumerate() {
@@ -59,10 +58,8 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         if let Some(index) = reused.map(|at| idle.remove(at))
             && let Some(stream) = offered.streams.get_mut(index)
         {
-            taken.retain(|pt| {
-                let mut own = stream.codecs.iter();
-                !own.any(|c| c.payload_type == *pt || c.rtx_payload_type == Some(*pt))
-            });
+            taken.retain(|pt| !stream.payload_types().any(|own| own == *pt));
+            stream.fec = None;
             stream.direction = Direction::SendOnly;
             stream.codecs = vec![with_free_payload_types(sending.codec.clone(), &mut taken)];
             stream.extensions = extensions::offered(kind, true, &sending.extensions, &mut ids);
@@ -79,6 +76,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             codecs: vec![with_free_payload_types(sending.codec.clone(), &mut taken)],
             extensions: extensions::offered(kind, true, &sending.extensions, &mut ids),
             msid: sending.msid.clone(),
+            fec: None,
             rtcp_rsize: true,
         });
         offered.locals.push(Some(local));
@@ -106,6 +104,7 @@ fn add_receiving(receiving: &Receiving, offered: &mut Agreement) {
             codecs,
             extensions: extensions::offered(kind, false, &[], &mut ids),
             msid: None,
+            fec: None,
             rtcp_rsize: true,
         });
         offered.locals.push(None);
@@ -140,7 +139,7 @@ fn with_free_payload_types(mut codec: Codec, taken: &mut Vec<u8>) -> Codec {
     codec
 }
 
-fn take_free(wanted: u8, taken: &mut Vec<u8>) -> u8 {
+pub(super) fn take_free(wanted: u8, taken: &mut Vec<u8>) -> u8 {
     let free = |pt: &u8| !taken.contains(pt);
     // Below the dynamic ones, those that no static type and no RTCP packet uses (RFC 5761).
     let pt = Some(wanted)

@@ -64,6 +64,8 @@ pub fn read_answer(
                         Direction::SendOnly => config.msid.clone(),
                         _ => answer.msid(line.index),
                     },
+                    fec: None,
+                    fec_left_out: None,
                 });
             }
             None => {
