@@ -233,6 +233,17 @@ fn fec(stream: &AgreedStream) -> &'static str {
     }
 }
 
+fn why_no_fec(stream: &AgreedStream, scheme: Scheme) -> String {
+    let (codec, name) = (&stream.codec.name, scheme.as_str());
+    match stream.direction {
+        Direction::SendOnly if !scheme.fits(codec) => {
+            format!("{name} goes with VP8 and VP9 only; flexfec with {codec} too")
+        }
+        Direction::SendOnly => format!("the remote takes no {name}"),
+        _ => format!("the remote has no {name}"),
+    }
+}
+
 fn pad_of<'a>(stream: &AgreedStream, pads: &'a [Pad]) -> Option<&'a Pad> {
     pads.iter().find(|pad| pad.local == stream.local)
 }
@@ -342,7 +353,7 @@ fn report(
                 text += &format!(" in RED {red}");
             }
         } else if let Some(scheme) = stream.fec_left_out {
-            text += &format!(", no FEC (the remote takes no {})", scheme.as_str());
+            text += &format!(", no FEC ({})", why_no_fec(stream, scheme));
         }
         if !codec.feedback.is_empty() {
             text += &format!(", feedback {}", codec.feedback.join(" / "));

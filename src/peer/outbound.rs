@@ -6,6 +6,7 @@
 //! dropped before never looks like loss.
 
 mod drain;
+mod fec;
 mod lane;
 mod pacer;
 mod stream;
@@ -25,6 +26,7 @@ use stream::SendStream;
 use super::shared::lock;
 use super::{Direction, StreamConfig};
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::fec::Protection;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
 
@@ -141,6 +143,8 @@ pub(super) enum Drained {
 pub(super) struct Numbered {
     pub(super) stream: usize,
     pub(super) packet: rtp::Packet,
+    /// A repair packet.
+    pub(super) fec: bool,
 }
 
 /// What a stream needs to be known to the interceptors.
@@ -151,6 +155,9 @@ pub(super) struct Binding {
     /// Id of the transport-wide sequence number, which webrtc writes.
     pub(super) transport_wide: Option<u8>,
     pub(super) codec: Codec,
+    pub(super) fec: Option<Protection>,
+    /// SSRC of FEC, where that has one of its own.
+    pub(super) fec_ssrc: u32,
 }
 
 impl Outbound {
@@ -203,6 +210,8 @@ impl Outbound {
                 }
                 stream.codec = None;
             }
+            let sends = config.direction == Direction::SendOnly;
+            stream.set_fec(config.fec.as_ref().filter(|_| sends));
         }
     }
 
@@ -218,6 +227,21 @@ impl Outbound {
     pub(super) fn fec_ssrc(&self, index: usize) -> u32 {
         let state = lock(&self.state);
         state.streams.get(index).map_or(0, |s| s.fec_ssrc)
+    }
+
+    /// Part `loss` of the packets is lost on the path, `None` where only reports tell; a
+    /// retransmission is there after `round_trip`.
+    pub(super) fn adapt_fec(&self, loss: Option<f64>, round_trip: Option<Duration>) {
+        let mut state = lock(&self.state);
+        let streams = state.streams.iter_mut();
+        streams.for_each(|stream| stream.adapt(loss, round_trip));
+    }
+
+    /// A report on stream `index`: part `loss` of its packets was lost since the last one.
+    pub(super) fn reported_loss(&self, index: usize, loss: f64) {
+        if let Some(stream) = lock(&self.state).streams.get_mut(index) {
+            stream.loss += (loss - stream.loss) / 4.0;
+        }
     }
 
     /// The stream that sends as `ssrc`.
@@ -417,6 +441,8 @@ impl Outbound {
                     rtx_ssrc: s.rtx_ssrc,
                     transport_wide: s.extension(HeaderExtension::TransportWideCc),
                     codec,
+                    fec: s.fec.as_ref().map(|fec| *fec.protection()),
+                    fec_ssrc: s.fec_ssrc,
                 })
             })
             .collect()

@@ -14,6 +14,8 @@ fn peer(direction: Direction, stats: StreamStats) -> PeerStats {
         alternatives: Vec::new(),
         extensions: Vec::new(),
         msid: None,
+        fec: None,
+        fec_left_out: None,
     };
     PeerStats {
         id: "3".into(),

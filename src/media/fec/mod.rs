@@ -29,6 +29,8 @@ mod ulpfec;
 
 use bytes::Bytes;
 
+use super::header_extension::HeaderExtension;
+
 pub use decoder::{Decoder, Recovered};
 pub use encoder::Encoder;
 pub use mask::Mask;
@@ -55,6 +57,14 @@ impl Scheme {
         }
     }
 
+    /// Whether a sender may use it with `codec`. ULPFEC takes numbers of the media, and who misses
+    /// a repair packet misses a number: only where pictures have numbers of their own, as in VP8 and
+    /// VP9, a receiver sees that nothing of them is missing. libwebrtc keeps to that too.
+    pub fn fits(self, codec: &str) -> bool {
+        let numbered = ["VP8", "VP9"];
+        self != Self::Ulpfec || numbered.iter().any(|name| name.eq_ignore_ascii_case(codec))
+    }
+
     /// Packets that one repair packet can speak of.
     fn reach(self) -> usize {
         match self {
@@ -74,7 +84,7 @@ pub struct Wanted {
 }
 
 /// FEC of one m-line, as agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protection {
     /// The format.
     pub scheme: Scheme,
@@ -87,6 +97,15 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// The payload type that packets of `payload_type` had before they were sent again; `None`: it
+    /// is none of these.
+    pub fn original(&self, payload_type: u8) -> Option<u8> {
+        match self.red {
+            Some((red, Some(rtx))) if rtx == payload_type => Some(red),
+            _ => self.payload_types().find(|pt| *pt == payload_type),
+        }
+    }
+
     /// All payload types.
     pub fn payload_types(&self) -> impl Iterator<Item = u8> + '_ {
         let red = self.red.iter().flat_map(|(red, rtx)| [Some(*red), *rtx]);
@@ -115,6 +134,19 @@ impl Repair {
             Scheme::Flexfec => flexfec::read(payload, ssrc),
         }
     }
+}
+
+/// Ids of those of `extensions` that are written as a packet leaves; 0 stands for none.
+pub fn mutable(extensions: &[(u8, HeaderExtension)]) -> [u8; 3] {
+    [
+        HeaderExtension::TransportWideCc,
+        HeaderExtension::AbsSendTime,
+        HeaderExtension::TransmissionOffset,
+    ]
+    .map(|late| {
+        let mut all = extensions.iter();
+        all.find(|(_, e)| *e == late).map_or(0, |(id, _)| *id)
+    })
 }
 
 /// Zeroes the values of the extensions `mutable` (RFC 8285) in a marshalled RTP header.

@@ -18,6 +18,8 @@ use super::arrivals::Arrivals;
 use super::congestion::Congestion;
 use super::history::History;
 use super::nack::AnswerTime;
+use super::recovery::Recovery;
+use super::redundant::Redundant;
 use super::remb::ReceiverEstimate;
 use super::rtcp_tap::RtcpTap;
 use super::source::Source;
@@ -58,6 +60,8 @@ pub(in crate::peer) struct MediaPath {
     /// As [`Self::refresh`] found them.
     pub(super) lines: Lines,
     generation: u64,
+    pub(super) redundant: Redundant,
+    pub(super) recovery: Recovery,
     pub(super) writes: Belt,
     pub(super) batch: Vec<Numbered>,
     pub(super) taken: usize,
@@ -88,6 +92,8 @@ impl MediaPath {
             primaries: Vec::new(),
             lines: Lines::default(),
             generation: 0,
+            redundant: Redundant::default(),
+            recovery: Recovery::default(),
             writes: Belt::new(),
             batch: Vec::new(),
             taken: 0,

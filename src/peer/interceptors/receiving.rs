@@ -75,6 +75,9 @@ impl MediaPath {
             }
         }
         let how = if repair { How::Resent } else { How::Sent };
+        if self.is_fec(stream, packet.header.payload_type) {
+            return self.read_fec(stream, packet, how, message.now);
+        }
         self.take(stream, packet, how, message.now)
     }
 
@@ -125,6 +128,7 @@ impl MediaPath {
             stats.jitter = jitter.or(stats.jitter);
             stats.packets_duplicated += u64::from(!new);
             stats.packets_repaired += u64::from(new && repaired);
+            stats.fec_packets_recovered += u64::from(new && how == How::Recovered);
             if let Some(round_trip) = round_trip {
                 stats.round_trip_time = Some(round_trip.as_secs_f64());
             }
@@ -136,9 +140,13 @@ impl MediaPath {
                 None => return Ok(()),
             };
         }
-        // A repair without media repairs nothing, whatever number it has.
-        if new && (how == How::Sent || !packet.payload.is_empty()) {
-            self.deliver(stream, packet, now);
+        if new {
+            let gained = self.protected(stream, &packet, how, now);
+            // A repair without media repairs nothing, whatever number it has.
+            if how == How::Sent || !packet.payload.is_empty() {
+                self.deliver(stream, packet, now);
+            }
+            self.gain(stream, gained, now)?;
         }
         Ok(())
     }
@@ -164,7 +172,7 @@ impl MediaPath {
     }
 
     /// Puts `packet` into its stream's queue.
-    fn deliver(&self, stream: usize, packet: rtp::Packet, now: Instant) {
+    pub(super) fn deliver(&self, stream: usize, packet: rtp::Packet, now: Instant) {
         let rtp::Packet {
             mut header,
             payload,
@@ -173,8 +181,8 @@ impl MediaPath {
         let Some(line) = self.lines.get(stream) else {
             return;
         };
-        // Padding only. Of video its number goes on, or the reader would wait for it; whoever finds
-        // the frames takes it out. Nobody pads audio.
+        // Padding, or FEC among video: its number goes on, or the reader would wait for it; whoever
+        // finds the frames takes it out. Nobody pads audio.
         if payload.is_empty() && line.config.kind == MediaKind::Audio {
             return;
         }

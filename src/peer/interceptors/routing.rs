@@ -45,6 +45,7 @@ impl MediaPath {
 
     fn forget(&mut self, ssrc: u32) {
         self.routes.remove(&ssrc);
+        self.recovery.forget(ssrc);
         if self.sources.remove(&ssrc).is_some() {
             self.reports.unbind_remote_stream(&StreamInfo {
                 ssrc,
@@ -66,14 +67,16 @@ impl MediaPath {
             Some(stream) => self.stream_by_mid(header).unwrap_or(*stream),
             None => self.find_stream(header)?,
         };
-        let codecs = &self.lines.get(stream)?.config.codecs;
-        let codec = codecs.iter().find(|codec| {
+        let config = &self.lines.get(stream)?.config;
+        let codec = config.codecs.iter().find(|codec| {
             codec.payload_type == payload_type || codec.rtx_payload_type == Some(payload_type)
-        })?;
+        });
+        let fec = || config.fec.as_ref()?.original(payload_type);
+        let original = codec.map(|codec| codec.payload_type).or_else(fec)?;
         let found = Route {
             stream,
-            payload_type: codec.payload_type,
-            repair: codec.payload_type != payload_type,
+            payload_type: original,
+            repair: original != payload_type,
         };
         if !self.is_full() || self.routes.contains_key(&header.ssrc) {
             self.routes.insert(header.ssrc, stream);
@@ -88,15 +91,16 @@ impl MediaPath {
             lines().position(|line| {
                 line.declared.ssrcs.contains(&header.ssrc)
                     || line.declared.rtx.iter().any(|(rtx, _)| *rtx == header.ssrc)
+                    || line.declared.fec.iter().any(|(fec, _)| *fec == header.ssrc)
             })
         };
         let by_type = || {
             lines().position(|line| {
                 line.config.direction == Direction::RecvOnly
-                    && line.config.codecs.iter().any(|codec| {
-                        codec.payload_type == header.payload_type
-                            || codec.rtx_payload_type == Some(header.payload_type)
-                    })
+                    && line
+                        .config
+                        .payload_types()
+                        .any(|pt| pt == header.payload_type)
             })
         };
         self.stream_by_mid(header)

@@ -126,6 +126,8 @@ impl RtcpTap {
             stats.jitter = clock_rate.map(|rate| f64::from(block.jitter) / f64::from(rate));
             stats.round_trip_time = round_trip.or(stats.round_trip_time);
         });
+        let loss = f64::from(block.fraction_lost) / 256.0;
+        self.shared.outbound.reported_loss(stream, loss);
         self.shared
             .outbound
             .acknowledge(stream, block.last_sequence_number, now);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The sending half of the [`MediaPath`]: from the queues to webrtc's interceptors.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -15,9 +15,9 @@ use super::congestion::Purpose;
 use super::history::Resending;
 use super::media_path::{BATCH, MediaPath, stream_info};
 use crate::media::header_extension::HeaderExtension;
-use crate::peer::PeerEvent;
 use crate::peer::outbound::{Binding, Numbered};
 use crate::peer::shared::lock;
+use crate::peer::{PathStats, PeerEvent};
 
 impl MediaPath {
     /// Fetches what there is to send.
@@ -38,6 +38,7 @@ impl MediaPath {
     fn bind_own(&mut self, now: Instant) {
         for ssrc in self.shared.outbound.take_stopped() {
             self.congestion.unbind(ssrc);
+            self.redundant.bind(ssrc, None);
             self.history.unbind(ssrc);
             self.inner.unbind_local_stream(&StreamInfo {
                 ssrc,
@@ -50,9 +51,11 @@ impl MediaPath {
             self.inner.bind_local_stream(&info);
             let numbered = info.rtp_header_extensions.first();
             let number = numbered.and_then(|extension| u8::try_from(extension.id).ok());
-            for ssrc in std::iter::once(binding.ssrc).chain(rtx) {
+            let fec = binding.fec.as_ref().map(|_| binding.fec_ssrc);
+            for ssrc in [Some(binding.ssrc), rtx, fec].into_iter().flatten() {
                 self.congestion.bind(ssrc, binding.ssrc, number);
             }
+            self.redundant.bind(binding.ssrc, binding.fec.as_ref());
             self.keep_for_repair(&binding, rtx);
             self.count(binding.stream, |stats| {
                 stats.ssrc = binding.ssrc;
@@ -126,13 +129,22 @@ impl MediaPath {
             self.count(*stream, |s| s.frames_sent += 1);
         }
         self.taken += batch.len();
-        for Numbered { stream, packet } in batch.drain(..) {
+        for Numbered {
+            stream,
+            packet,
+            fec,
+        } in batch.drain(..)
+        {
             let size = packet.payload.len() as u64;
             self.count(stream, |stats| {
+                stats.fec_packets_sent += u64::from(fec);
                 stats.packets_sent += 1;
                 stats.bytes_sent += size;
             });
-            self.history.sent(&packet, now);
+            // A repair is not repaired.
+            if !fec {
+                self.history.sent(&packet, now);
+            }
             self.write(now, Packet::Rtp(packet));
         }
         self.batch = batch;
@@ -206,6 +218,8 @@ impl MediaPath {
                 {
                     self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
                 }
+                let repair = self.redundant.leaves(packet).then_some(Purpose::Repair);
+                let purpose = purpose.or(repair);
                 let purpose = purpose.unwrap_or_else(|| self.congestion.purpose(ssrc));
                 size = self.congestion.departs(packet, purpose, now);
             }
@@ -219,11 +233,27 @@ impl MediaPath {
     fn report(&mut self, now: Instant) {
         let (estimate, stats) = self.congestion.report(now);
         if let Some(stats) = stats {
+            let (loss, round_trip) = self.path_loss(&stats);
+            self.shared.outbound.adapt_fec(loss, round_trip);
             *lock(&self.shared.path) = stats;
         }
         if let Some(estimate) = estimate {
             self.shared.events.tell(PeerEvent::Estimate(estimate));
         }
+    }
+
+    /// Part of the packets that the path loses, if it is estimated, and its round trip.
+    fn path_loss(&self, stats: &PathStats) -> (Option<f64>, Option<Duration>) {
+        let estimate = stats.estimate.as_ref();
+        let reported = || {
+            let lines = self.lines.iter();
+            let all = lines.filter_map(|line| lock(&line.stats).round_trip_time);
+            all.min_by(f64::total_cmp).map(Duration::from_secs_f64)
+        };
+        (
+            estimate.map(|estimate| estimate.loss),
+            stats.round_trip.or_else(reported),
+        )
     }
 
     fn fill_control(&mut self, now: Instant) {

@@ -154,8 +154,9 @@ impl Lane {
                 }
             }
             if let Some(stream) = streams.get_mut(waiting.stream) {
+                let behind = packets.len().saturating_sub(count);
                 let packets = packets.get(..count).unwrap_or(&[]);
-                stream.number(waiting.stream, packets, now, into);
+                stream.number(waiting.stream, packets, behind, now, into);
             }
             waiting.gone += count;
             let (done, key, paced) = (

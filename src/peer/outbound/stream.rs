@@ -2,13 +2,15 @@
 //! One stream that is sent: its numbers, and the headers of its packets.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::rtp;
 
+use super::fec::SendFec;
 use super::{Numbered, Pace, Skip};
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::fec::Protection;
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::OutboundPacket;
 use crate::peer::shared::{random, random_ssrcs};
@@ -35,6 +37,9 @@ pub(super) struct SendStream {
     pub(super) acknowledged: Option<u32>,
     /// On a path that loses: repairs may be under way until then.
     pub(super) unsettled: Option<Instant>,
+    pub(super) fec: Option<SendFec>,
+    /// Part of the packets that reports say is lost, smoothed.
+    pub(super) loss: f64,
 }
 
 impl SendStream {
@@ -58,6 +63,8 @@ impl SendStream {
             last: None,
             acknowledged: None,
             unsettled: None,
+            fec: None,
+            loss: 0.0,
         }
     }
 
@@ -66,11 +73,12 @@ impl SendStream {
         all.find(|(_, e)| *e == extension).map(|(id, _)| *id)
     }
 
-    /// Makes packets that leave now of `packets`.
+    /// Makes packets that leave now of `packets`, behind which `left` more of their frame wait.
     pub(super) fn number(
         &mut self,
         index: usize,
         packets: &[OutboundPacket],
+        left: usize,
         now: Instant,
         into: &mut Vec<Numbered>,
     ) {
@@ -82,7 +90,8 @@ impl SendStream {
             .extension(HeaderExtension::Mid)
             .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
         let sent = self.send_time(now);
-        for packet in packets {
+        let placeholder = self.placeholder();
+        for (at, packet) in packets.iter().enumerate() {
             self.next = self.next.wrapping_add(u32::from(packet.skipped));
             let mut header = rtp::header::Header {
                 version: 2,
@@ -99,22 +108,74 @@ impl SendStream {
             if let Some((id, time)) = &sent {
                 extend(&mut header, *id, time.clone());
             }
+            if let Some(id) = placeholder {
+                extend(&mut header, id, Bytes::from_static(&[0; 2]));
+            }
             for (extension, value) in &packet.extensions {
                 if let Some(id) = self.extension(*extension) {
                     extend(&mut header, id, value.clone());
                 }
             }
             self.next = self.next.wrapping_add(1);
-            into.push(Numbered {
+            let numbered = Numbered {
                 stream: index,
                 packet: rtp::Packet {
                     header,
                     payload: packet.payload.clone(),
                 },
+                fec: false,
+            };
+            let protecting = self.fec.as_mut().filter(|fec| !fec.is_idle());
+            let repairs = protecting.map(|fec| {
+                let behind = left + packets.len().saturating_sub(at + 1);
+                fec.protect(&numbered.packet, behind)
             });
+            self.last = Some((numbered.packet.clone(), now));
+            into.push(numbered);
+            for mut repair in repairs.into_iter().flatten() {
+                if let Some((id, time)) = &sent {
+                    extend(&mut repair.header, *id, time.clone());
+                }
+                if repair.header.ssrc == self.ssrc {
+                    repair.header.sequence_number = self.next as u16;
+                    self.next = self.next.wrapping_add(1);
+                    self.last = Some((repair.clone(), now));
+                }
+                into.push(Numbered::repair(index, repair));
+            }
         }
-        if let Some(last) = into.last().filter(|_| !packets.is_empty()) {
-            self.last = Some((last.packet.clone(), now));
+    }
+
+    /// Where packets are protected, the transport-wide number has its place in them before it is
+    /// known: parity is of packets as they are on the wire.
+    fn placeholder(&self) -> Option<u8> {
+        self.fec.as_ref().filter(|fec| !fec.is_idle())?;
+        let codec = self.codec.as_ref()?;
+        let numbered = codec.feedback.iter().any(|f| f == "transport-cc");
+        self.extension(HeaderExtension::TransportWideCc)
+            .filter(|_| numbered)
+    }
+
+    /// Takes up what was agreed on of FEC.
+    pub(super) fn set_fec(&mut self, protection: Option<&Protection>) {
+        let now = self.fec.as_ref().map(SendFec::protection);
+        if now == protection {
+            return;
+        }
+        self.fec = protection.map(|protection| {
+            let ssrcs = (self.ssrc, self.fec_ssrc);
+            SendFec::new(protection, ssrcs, &self.extensions, &self.mid)
+        });
+        self.unbound = self.codec.is_some();
+    }
+
+    /// `loss` and round trip of the path; `None`: what reports said.
+    pub(super) fn adapt(&mut self, loss: Option<f64>, round_trip: Option<Duration>) {
+        // Without retransmissions all is left to FEC.
+        let resent = |codec: &Codec| codec.feedback.iter().any(|f| f == "nack");
+        let round_trip = round_trip.filter(|_| self.codec.as_ref().is_some_and(resent));
+        if let Some(fec) = &mut self.fec {
+            fec.adapt(loss.unwrap_or(self.loss), round_trip);
         }
     }
 

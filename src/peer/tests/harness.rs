@@ -196,6 +196,7 @@ impl Net {
             Declared {
                 ssrcs: vec![ssrc],
                 rtx: rtx.into_iter().collect(),
+                fec: vec![(sender.shared.outbound.fec_ssrc(index), ssrc)],
             }
         });
         receiver

@@ -4,6 +4,7 @@
 mod adaptive;
 mod calls;
 mod endings;
+mod fec;
 mod harness;
 mod negotiation;
 mod network;

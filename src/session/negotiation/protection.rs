@@ -28,7 +28,8 @@ pub fn offer(wanted: Option<Wanted>, offered: &mut Agreement) {
     let mut received = None;
     for stream in &mut offered.streams {
         let idle = stream.direction == Direction::Inactive || stream.codecs.is_empty();
-        if stream.kind != MediaKind::Video || idle || stream.fec.is_some() {
+        if stream.kind != MediaKind::Video || idle || stream.fec.is_some() || !fits(wanted, stream)
+        {
             continue;
         }
         // Streams that come may share numbers, as their codecs do.
@@ -65,6 +66,7 @@ pub fn answer(wanted: Option<Wanted>, offer: &Remote, plan: &mut Agreement) {
         let flows = stream.direction != Direction::Inactive && !stream.codecs.is_empty();
         stream.fec = wanted
             .filter(|_| kind == MediaKind::Video && flows)
+            .filter(|wanted| fits(*wanted, stream))
             .and_then(|wanted| theirs(wanted, line));
     }
     tell(wanted, plan);
@@ -91,6 +93,12 @@ pub fn read_answer(wanted: Option<Wanted>, answer: &Remote, result: &mut Agreeme
         });
     }
     tell(wanted, result);
+}
+
+/// Whether what we send can be protected so. What comes is the remote's choice.
+fn fits(wanted: Wanted, stream: &StreamConfig) -> bool {
+    let mut codecs = stream.codecs.iter();
+    stream.direction != Direction::SendOnly || codecs.all(|codec| wanted.scheme.fits(&codec.name))
 }
 
 /// What `line` has of the scheme.
