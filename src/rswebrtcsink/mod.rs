@@ -31,6 +31,11 @@
  * gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency key-int-max=60 ! rswebrtcsink signaller=whip-client location=https://live.example.org/whip/stream auth-token=swordfish
  * ]|
  * Publishes to a WHIP server, again whenever the connection is lost.
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! vp8enc deadline=1 ! rswebrtcsink signaller=whep-server location=http://127.0.0.1:8081/whep fec=ulpfec
+ * ]|
+ * Serves browsers over paths that lose packets, where retransmissions come late: what is lost is made again from
+ * redundant packets (#GstRsWebRtcSink:fec-percentage).
  *
  * The other side: #rswebrtcsrc.
  */
