@@ -117,6 +117,7 @@ mod tests {
             codecs: line.codecs.clone(),
             extensions: vec![],
             msid: None,
+            fec: None,
             rtcp_rsize: true,
         });
         let streams: Vec<_> = streams.collect();
