@@ -3,7 +3,7 @@
 """One end of a measured call in GStreamer, ours or webrtcbin: `gst_end.py PLAN`, with the system's Python.
 
 PLAN is JSON: {"peer": "ours"|"webrtcbin", "do": "send"|"receive", "role": "offer"|"answer", "dir": FOLDER (signalling),
-"seconds": of pictures, "limit": seconds at most, "codec": "H264"|"VP8" (webrtcbin: H264), "encoder": description, "encoded": BOOL (encode all before the call, for
+"seconds": of pictures, "limit": seconds at most, "codec": "H264", "VP8" ... (webrtcbin: H264), "encoder": description, "encoded": BOOL (encode all before the call, for
 measurements of CPU), "properties": "NAME=VALUE ...", of our element; sink: or src: may stand before a name, "latency": ms, "decode": BOOL, "out": FILE}. The file holds JSON:
 "sent" [[number, time]], "seen" [[number, intact, time]], "cpu" [[time, seconds]], "bitrate" [[time, kbit/s]], "stats". Times are
 those of the wall clock, in seconds, which all ends of one machine share.
@@ -75,6 +75,7 @@ class Source:
             time.sleep(max(0, begin + number / scene.FPS - time.monotonic()))
             data, delta = self.units[number] if self.units else (pictures.draw(number), False)
             buffer = Gst.Buffer.new_wrapped(data)
+            buffer.duration = Gst.SECOND // scene.FPS
             if delta:
                 buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
             self.sent.append((number, time.time()))
@@ -105,8 +106,9 @@ class Sink:
 
 
 # One thread: frame threads would keep pictures back.
-DECODERS = {"H264": "h264parse ! avdec_h264 max-threads=1", "VP8": "vp8dec"}
-SHOWN = "video/x-raw,format=I420 ! appsink name=out sync=false emit-signals=true"
+DECODERS = {"H264": "h264parse ! avdec_h264 max-threads=1", "H265": "h265parse ! avdec_h265 max-threads=1", "VP8": "vp8dec", "VP9": "vp9dec",
+            "AV1": "av1dec"}
+SHOWN = "videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false emit-signals=true"
 
 
 def decoder(plan):
@@ -176,7 +178,8 @@ class Observer(threading.Thread):
         while not self.over.wait(0.1):
             now = time.time()
             if self.encoder:
-                self.bitrate.append((now, self.encoder.get_property("bitrate")))
+                element, name, unit = self.encoder
+                self.bitrate.append((now, element.get_property(name) * unit / 1000))
             if beats % 10 == 0:
                 used = os.times()
                 self.cpu.append((now, used.user + used.system))
@@ -184,16 +187,16 @@ class Observer(threading.Thread):
             beats += 1
 
 
+# Where an encoder's bitrate stands, and its unit, bit/s.
+BITRATES = {"x264enc": ("bitrate", 1000), "x265enc": ("bitrate", 1000), "openh264enc": ("bitrate", 1), "vp8enc": ("target-bitrate", 1),
+            "vp9enc": ("target-bitrate", 1), "av1enc": ("target-bitrate", 1000)}
+
+
 def encoder_of(pipeline):
-    """The element whose bitrate is set, if it is x264enc."""
-    found = pipeline.iterate_recurse()
-    while True:
-        state, element = found.next()
-        if state != Gst.IteratorResult.OK:
-            return None
-        factory = element.get_factory()
-        if factory and factory.get_name() == "x264enc":
-            return element
+    """(element, property, its unit) of the encoder that is called so, if there is one and it is known."""
+    element = pipeline.get_by_name("encoder")
+    known = element and BITRATES.get(element.get_factory().get_name())
+    return (element, *known) if known else None
 
 
 def call(plan):

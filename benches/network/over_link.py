@@ -16,23 +16,33 @@ import impaired  # noqa: E402
 IN_PYTHON = ("ours", "webrtcbin")
 # From the start of both programs to the first picture, and for the end.
 SPARE = 30
-H264 = ("x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} vbv-buf-capacity=300 ! "
-        "video/x-h264,profile=constrained-baseline")
-VP8 = "vp8enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr error-resilient=default target-bitrate={bits}"
-ENCODERS = {"H264": H264, "VP8": VP8}
+RESTRICTED = "video/x-h264,profile=constrained-baseline"
+# Encoder: (codec, what stands in the pipeline, set for little work and no look-ahead).
+ENCODERS = {
+    "x264enc": ("H264", "x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} "
+                        f"vbv-buf-capacity=300 ! {RESTRICTED}"),
+    "openh264enc": ("H264", f"openh264enc name=encoder rate-control=bitrate complexity=low gop-size=300 bitrate={{bits}} ! {RESTRICTED}"),
+    "vp8enc": ("VP8", "vp8enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
+    "vp9enc": ("VP9", "vp9enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
+    "av1enc": ("AV1", "av1enc name=encoder usage-profile=realtime cpu-used=10 end-usage=cbr min-quantizer=2 max-quantizer=60 keyframe-max-dist=300 target-bitrate={kbit}"),
+    "x265enc": ("H265", "x265enc name=encoder tune=zerolatency speed-preset=ultrafast key-int-max=300 bitrate={kbit}"),
+}
+# What a browser is asked for by the name of its codec, and ours where nothing is said.
+BY_CODEC = {"H264": "x264enc", "VP8": "vp8enc"}
 
 
 class Flow:
     """A sender and a receiver over the link; see gst_end.py for the words of `sender` and `receiver`."""
 
-    def __init__(self, sender, receiver="ours", kbit=2500, most=8000, encoded=False, decode=True, latency=200, properties="", codec="H264"):
+    def __init__(self, sender, receiver="ours", kbit=2500, most=8000, encoded=False, decode=True, latency=200, properties="", encoder="x264enc"):
         self.sender, self.receiver, self.kbit, self.most, self.encoded, self.decode = sender, receiver, kbit, most, encoded, decode
-        self.latency, self.properties, self.codec = latency, properties, codec
+        self.latency, self.properties, self.encoder = latency, properties, BY_CODEC.get(encoder, encoder)
 
     def plans(self, folder, seconds):
+        codec, encoder = ENCODERS[self.encoder]
         common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "most": self.most,
-                  "properties": self.properties, "codec": self.codec}
-        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": ENCODERS[self.codec].format(kbit=self.kbit, bits=1000 * self.kbit), "encoded": self.encoded}
+                  "properties": self.properties, "codec": codec}
+        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": encoder.format(kbit=self.kbit, bits=1000 * self.kbit), "encoded": self.encoded}
         receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode}
         return [{**common, **plan, "dir": str(folder / plan["do"]), "out": str(folder / f"{plan['do']}.json")} for plan in (send, receive)]
 

@@ -36,15 +36,15 @@ class Scenario:
     decode: bool = True
 
     def flows(self, pair, properties=""):
-        """The calls that are made at the same time; a pair is SENDER-RECEIVER, one word for both, or two of them by `+`; `:VP8` behind
-        it is its codec, where it is not H264."""
+        """The calls that are made at the same time; a pair is SENDER-RECEIVER, one word for both, or two of them by `+`; behind `:` is the
+        encoder, or of browsers the codec, where it is not x264enc and H264."""
         made = []
         for one in pair.split("+"):
-            one, _, codec = one.partition(":")
+            one, _, encoder = one.partition(":")
             sender, _, receiver = one.partition("-")
             own = f"start-bitrate={self.start} max-bitrate={self.most} {properties}"
             made.append(over_link.Flow(sender, receiver or sender, kbit=self.start // 1000, most=self.most // 1000, encoded=self.encoded,
-                                   decode=self.decode, latency=int(LATENCY * 1000), properties=own, codec=codec or "H264"))
+                                   decode=self.decode, latency=int(LATENCY * 1000), properties=own, encoder=encoder or "x264enc"))
         return made
 
 
@@ -75,9 +75,8 @@ def of_bottleneck(scenario, run, seconds):
     if len(run.flows) > 1:
         shares = [link.bits(seconds / 3, end, number) for number in range(len(run.flows))]
         figures["share"] = shares[0] / (sum(shares) or 1)
-    for number, flow in enumerate(run.flows[:1]):
-        frames = measure.Frames(flow, WAY, LATENCY).figures()
-        figures.update({name: frames[name] for name in ("intact", "freeze", "latency p95")})
+    frames = measure.Frames(run.flows[0], WAY, LATENCY).figures()
+    figures.update({name: frames[name] for name in ("intact", "freeze", "latency p95")})
     rates = [link.rate(number if len(run.flows) > 1 else None) for number in range(len(run.flows))]
     return figures, {"rates": rates, "queue": link.queue, "capacity": link.capacity}
 
@@ -109,6 +108,8 @@ ALL = [
     Scenario("lossy", "bottleneck", "3 Mbit/s and 5 % random loss", f"rate=3M {QUEUE} loss=5%", PLAIN, 30, ("ours", "chromium"), of_bottleneck, START, 8_000_000),
     Scenario("two", "bottleneck", "two flows share 2 Mbit/s", f"rate=2M {QUEUE}", PLAIN, 60, ("ours+ours", "chromium+chromium", "ours+chromium"),
              of_bottleneck, START, 8_000_000),
+    Scenario("encoders", "bottleneck", "1 Mbit/s, each software encoder", f"rate=1M {QUEUE}", PLAIN, 20,
+             ("ours", "ours:openh264enc", "ours:vp8enc", "ours:vp9enc", "ours:av1enc", "ours:x265enc"), of_bottleneck, START, 8_000_000),
     Scenario("cpu0", "cpu", "CPU without loss, RTT 50 ms", PLAIN, PLAIN, 25, ("ours", "webrtcbin"), of_cpu, encoded=True, decode=False),
     Scenario("cpu10", "cpu", "CPU at 10 % random loss, RTT 50 ms", f"{PLAIN} loss=10%", f"{PLAIN} loss=10%", 25, ("ours", "webrtcbin"), of_cpu,
              encoded=True, decode=False),

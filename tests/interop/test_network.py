@@ -25,11 +25,11 @@ class OverLoss(gst.ProcessTest):
 
     limit = 60
 
-    def call(self, sender, receiver, codec="H264"):
+    def call(self, sender, receiver):
         for name in (sender, receiver):
             if foreign.left_out(name):
                 self.skipTest("RSWEBRTC_WITHOUT names it")
-        flow = over_link.Flow(sender, receiver, kbit=1500, most=1500, codec=codec)
+        flow = over_link.Flow(sender, receiver, kbit=1500, most=1500)
         run = over_link.run(LOSSY, LOSSY, [flow], SECONDS, pathlib.Path(self.folder) / "call")
         frames = measure.Frames(run.flows[0], 0.025, 0.2).figures()
         repair = measure.repair(run.rows, run.flows[0])

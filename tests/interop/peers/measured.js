@@ -37,7 +37,7 @@ class MeasuredPictures extends Pictures {
     const context = source.getContext('2d');
     const noise = context.createImageData(source.width, source.height);
     for (let at = 0; at < noise.data.length; at += 4) {
-      const grey = 40 + Math.floor(Math.random() * 176);
+      const grey = 104 + Math.floor(Math.random() * 48);
       noise.data.set([grey, grey, grey, 255], at);
     }
     context.putImageData(noise, 0, 0);
