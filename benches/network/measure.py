@@ -41,7 +41,7 @@ class Frames:
         self.sent = {number: at for number, at in sent.items() if begin <= at < end}
         self.count = len(self.sent)
         # A browser leaves pictures out before it encodes; which ones, only their number tells.
-        counts = [(at, sent) for at, sent, *_ in flow["send"].get("counts", []) if at >= begin]
+        counts = [(at, sent) for at, sent, *_ in flow["send"].get("counts", []) if begin <= at < end]
         if len(counts) > 1:
             (begin, before), (end, after) = counts[0], counts[-1]
             self.sent = {number: at for number, at in self.sent.items() if begin <= at < end}
