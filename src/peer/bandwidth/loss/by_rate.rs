@@ -21,6 +21,13 @@ const ARRIVES: f64 = 0.5;
 /// What is not seen again is forgotten, in each observation by this.
 const FORGET: f64 = 0.99;
 
+/// What differs by so many deviations, and by this besides, is not by chance, ...
+const FITS: f64 = 1.5;
+const CHANGE: f64 = 0.01;
+/// ... if so many observations in a row do, of so many packets each.
+const MISFITS: i32 = 3;
+const MIN_OBSERVED: f64 = 10.0;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     packets: f64,
@@ -51,6 +58,8 @@ pub(super) struct LossByRate {
     seen: [Seen; RATES],
     aged: Option<Instant>,
     learnt: f64,
+    /// Observations one after the other in which more is lost than was seen; negative: less.
+    misfits: i32,
 }
 
 impl Default for LossByRate {
@@ -59,6 +68,7 @@ impl Default for LossByRate {
             seen: [Seen::default(); RATES],
             aged: None,
             learnt: 0.0,
+            misfits: 0,
         }
     }
 }
@@ -81,7 +91,9 @@ impl LossByRate {
         }
         self.aged = Some(now);
         let place = ((rate / LOWEST).max(1.0).ln() / RATIO.ln()) as usize;
-        if let Some(seen) = self.seen.get_mut(place.min(RATES - 1)) {
+        let place = place.min(RATES - 1);
+        self.compare(place, packets, lost);
+        if let Some(seen) = self.seen.get_mut(place) {
             seen.add(&Seen {
                 packets,
                 lost,
@@ -89,6 +101,36 @@ impl LossByRate {
             });
         }
         self.learnt = self.learn().unwrap_or(FORGET * self.learnt);
+    }
+
+    /// Forgets all when the path no longer is what it was: more is lost than at higher rates before,
+    /// or less than at lower ones.
+    fn compare(&mut self, place: usize, packets: f64, lost: f64) {
+        if packets < MIN_OBSERVED {
+            return;
+        }
+        let loss = lost / packets;
+        let more = differs(
+            self.seen.iter().skip(place.saturating_sub(1)),
+            loss,
+            packets,
+        );
+        let less = differs(self.seen.iter().take(place + 2), loss, packets);
+        let sign = match (more, less) {
+            (Some(change), _) if change > 0.0 => 1,
+            (_, Some(change)) if change < 0.0 => -1,
+            (None, None) => return,
+            _ => 0,
+        };
+        self.misfits = if sign * self.misfits > 0 {
+            self.misfits + sign
+        } else {
+            sign
+        };
+        if self.misfits.abs() >= MISFITS {
+            self.misfits = 0;
+            self.seen = [Seen::default(); RATES];
+        }
     }
 
     fn learn(&self) -> Option<f64> {
@@ -115,4 +157,17 @@ impl LossByRate {
         let chance = 2.0 * (loss * (1.0 - loss) / low.packets).sqrt();
         Some((loss + chance).min(MAX_LOSS))
     }
+}
+
+/// How much more is lost than what was seen, if that is not by chance; `None` where little was seen.
+fn differs<'a>(seen: impl Iterator<Item = &'a Seen>, loss: f64, packets: f64) -> Option<f64> {
+    let mut before = Seen::default();
+    seen.for_each(|seen| before.add(seen));
+    if before.packets < MIN_PACKETS {
+        return None;
+    }
+    let usual = before.loss().max(0.01);
+    let chance = FITS * (usual * (1.0 - usual) / packets).sqrt() + CHANGE;
+    let change = loss - before.loss();
+    Some(if change.abs() < chance { 0.0 } else { change })
 }

@@ -73,7 +73,6 @@ fn holds_through_random_loss() {
 fn yields_to_a_link_that_drops_what_is_too_much() {
     for seed in SEEDS {
         let run = alone("rate=2M queue=30ms delay=25ms jitter=3ms", seed, 40.0);
-        let sent: f64 = run.target(0, 5.0, 40.0);
         let lost = 1.0 - run.delivered(0, 5.0, 40.0) / run.sent(0, 5.0, 40.0);
         run.check(run.delivered(0, 5.0, 40.0) > 0.7 * 2e6, "full");
         run.check(lost < 0.08, "little is lost");
@@ -320,6 +319,23 @@ fn any_width_is_found() {
             run.run(seconds(30.0));
             let used = run.delivered(0, 10.0, 30.0) / (f64::from(kbit) * 1e3);
             run.check(used > 0.8, "full");
+        }
+    }
+}
+
+/// Though for long nothing was lost, at any rate.
+#[test]
+fn loss_that_begins_later_is_told_from_congestion_too() {
+    for loss in [5, 10, 20] {
+        for seed in SEEDS {
+            let link = format!(
+                "rate=700k queue=200ms delay=25ms jitter=3ms; 15s: rate=3M; 30s: loss={loss}%; \
+                 60s: loss=0%"
+            );
+            let run = alone(&link, seed, 70.0);
+            run.check(run.sent(0, 30.0, 35.0) > 0.5 * 3e6, "falls little");
+            run.check(run.sent(0, 35.0, 60.0) > 0.75 * 3e6, "holds");
+            run.check(run.sent(0, 62.0, 70.0) > 0.85 * 3e6, "full");
         }
     }
 }
