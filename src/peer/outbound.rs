@@ -96,6 +96,8 @@ pub(super) struct Taken {
     pub(super) waiting: usize,
     /// How long the oldest frame waits.
     pub(super) age: Duration,
+    /// No video waits, not of a backlog either.
+    pub(super) empty: bool,
 }
 
 impl Taken {
@@ -461,6 +463,7 @@ impl Outbound {
         let state = &mut *guard;
         let mut taken = Taken::default();
         state.most_waiting = pacer.most_waiting();
+        taken.empty = state.video.frames.is_empty();
         if state.is_empty() {
             pacer.idle();
             return taken;
@@ -481,7 +484,8 @@ impl Outbound {
         video.take(streams, pacer, false, now, limit, (&mut taken, into));
         taken.waiting = video.bytes;
         taken.age = video.age(now);
-        if video.frames.is_empty() {
+        taken.empty = video.frames.is_empty();
+        if taken.empty {
             video.deadline = None;
             pacer.idle();
         }

@@ -21,7 +21,7 @@ use rtc::shared::marshal::MarshalSize;
 
 use self::meter::{Meter, Rates};
 use crate::peer::bandwidth::{Bandwidth, Departure, Probe};
-use crate::peer::outbound::{Pacer, Pacing};
+use crate::peer::outbound::{Pacer, Pacing, Taken};
 use crate::peer::{BitrateLimits, Estimate, PathStats};
 
 /// SRTP authentication tag of the profiles in use (RFC 7714: 16, RFC 5764: 10).
@@ -32,8 +32,10 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 const IDLE: Duration = Duration::from_secs(2);
 /// An estimate that stays is told this often, ...
 const TELL_AGAIN: Duration = Duration::from_secs(1);
-/// ... and one that changed by more than this part at once.
+/// ... and one that changed by more than this part at once, ...
 const TELL_CHANGE: f64 = 0.03;
+/// ... which is not more often than this: an encoder has to make something of it.
+const TELL_LEAST: Duration = Duration::from_millis(50);
 /// The encoders are told of, and the statistics show, rates no older than this.
 const TICK: Duration = Duration::from_millis(100);
 /// What waits for longer than this is to be made up for by the encoders, ...
@@ -92,6 +94,8 @@ pub(super) struct Congestion {
     told: Option<(Estimate, Instant)>,
     /// Payload that waits to leave, bytes, and for how long.
     waiting: (usize, Duration),
+    /// No video waits.
+    idle: bool,
     /// When what waits may leave.
     pub(super) due: Option<Instant>,
 }
@@ -192,12 +196,12 @@ impl Congestion {
 
     /// Whether padding should leave now, as a probe is under way and media does not fill it.
     pub(super) fn wants_padding(&self, now: Instant) -> bool {
-        self.probe.is_some() && self.waiting.0 == 0 && self.pacer.may_leave(now)
+        self.probe.is_some() && self.idle && self.pacer.may_leave(now)
     }
 
     /// Padding that is to leave later is a reason to come again.
     pub(super) fn come_for_padding(&mut self, now: Instant) {
-        if self.probe.is_some() && self.waiting.0 == 0 {
+        if self.probe.is_some() && self.idle {
             let next = self.pacer.next(now);
             self.due = Some(self.due.map_or(next, |due| due.min(next)));
         }
@@ -212,9 +216,11 @@ impl Congestion {
         media.map(|source| source.ssrc)
     }
 
-    /// What waits after all that could was taken.
-    pub(super) fn left_behind(&mut self, bytes: usize, age: Duration) {
-        self.waiting = (bytes, age);
+    /// What is left after all that could was taken.
+    pub(super) fn left_behind(&mut self, taken: &Taken) {
+        self.waiting = (taken.waiting, taken.age);
+        self.idle = taken.empty;
+        self.due = taken.due;
     }
 
     /// A packet leaves: numbers it and takes it into account. Gives its size on the wire, without
@@ -345,7 +351,8 @@ impl Congestion {
             return true;
         };
         let change = estimate.media.abs_diff(told.media) as f64;
-        change > told.media as f64 * TELL_CHANGE || now >= *at + TELL_AGAIN
+        let changed = change > told.media as f64 * TELL_CHANGE && now >= *at + TELL_LEAST;
+        changed || now >= *at + TELL_AGAIN
     }
 
     fn estimate(&self) -> Option<Estimate> {

@@ -148,10 +148,12 @@ impl MediaPath {
             self.write(now, Packet::Rtp(packet));
         }
         self.batch = batch;
-        self.congestion.left_behind(taken.waiting, taken.age);
+        self.congestion.left_behind(&taken);
         // Repairs that wait hold up video, which is not to leave before them, but no audio.
-        let repairs = (!repaired).then(|| self.congestion.pacer.next(now));
-        self.congestion.due = taken.due.into_iter().chain(repairs).min();
+        if !repaired {
+            let next = self.congestion.pacer.next(now);
+            self.congestion.due = Some(taken.due.map_or(next, |due| due.min(next)));
+        }
         let left = self.collect(now);
         // FEC, which comes with what it protects.
         let more = left.saturating_sub(taken.charged);

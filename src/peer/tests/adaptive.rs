@@ -200,3 +200,28 @@ fn a_film_on_a_narrow_path_drops_frames_and_does_not_fall_behind() {
     );
     assert!(mean(&seconds[3..], |s| s.sent) > 2_000_000);
 }
+
+#[test]
+fn a_receiver_without_transport_wide_feedback_is_not_flooded_either() {
+    let lines = |direction| {
+        let mut line = line(direction, 0, vec![vp8()]);
+        line.extensions = vec![(1, HeaderExtension::Mid), (2, HeaderExtension::AbsSendTime)];
+        for codec in &mut line.codecs {
+            codec.feedback.retain(|name| name != "transport-cc");
+        }
+        vec![line]
+    };
+    let mut net = Net::of_lines(
+        lines(Direction::SendOnly),
+        lines(Direction::RecvOnly),
+        "rate=1M queue=200ms delay=25ms",
+        "delay=25ms",
+        6,
+    );
+    net.sender.shared.set_bitrate_limits(limits(2_000_000));
+    let mut encoder = Encoder::new(2_000_000, 8_000_000);
+    let seconds = encoder.run(&mut net, 40);
+    assert_eq!(net.there.feedback + net.back.feedback, 0);
+    let sent = mean(&seconds[20..], |s| s.sent);
+    assert!((600_000..1_200_000).contains(&sent), "{sent}");
+}
