@@ -132,7 +132,8 @@ class Peer {
       .sort((a, b) => /packetization-mode=1/.test(b.sdpFmtpLine) - /packetization-mode=1/.test(a.sdpFmtpLine)));
     if (!wanted.length) throw new Error(`no ${codecs} in this browser`);
     this.preferred.set(transceiver, wanted);
-    transceiver.setCodecPreferences([...wanted, ...known.filter((one) => name(one) === 'rtx')]);
+    // With what repairs them, as a page has it that prefers nothing.
+    transceiver.setCodecPreferences([...wanted, ...known.filter((one) => ['rtx', 'red', 'ulpfec'].includes(name(one)))]);
     // A preference is what to receive; what an answerer sends follows the offer, unless it is named here.
     const sending = transceiver.sender.getParameters();
     if (/send/.test(direction) && sending.encodings?.length) {
@@ -264,7 +265,7 @@ class Peer {
     const figures = { codec: codec?.mimeType ?? null, fmtp: codec?.sdpFmtpLine ?? null };
     const members = type === 'outbound-rtp'
       ? ['packetsSent', 'framesEncoded', 'framesSent', 'retransmittedPacketsSent']
-      : ['packetsReceived', 'packetsLost', 'framesReceived', 'framesDecoded', 'framesDropped', 'freezeCount', 'nackCount', 'pliCount', 'totalAudioEnergy', 'totalSamplesReceived'];
+      : ['packetsReceived', 'packetsLost', 'fecPacketsReceived', 'fecPacketsDiscarded', 'framesReceived', 'framesDecoded', 'framesDropped', 'freezeCount', 'nackCount', 'pliCount', 'totalAudioEnergy', 'totalSamplesReceived'];
     for (const member of members) figures[member] = sum(member);
     figures.width = Math.max(0, ...rtp.map((one) => one.frameWidth ?? 0));
     figures.ssrcs = rtp.length;
