@@ -4,6 +4,7 @@
 
 pub mod compare;
 pub mod explain;
+pub mod fec;
 pub mod message;
 pub mod peer_description;
 pub mod rules;
@@ -22,5 +23,6 @@ pub const ALL: &[(&str, Run)] = &[
     ("peer_description", peer_description::run),
     ("webrtc_transport", webrtc_transport::run),
     ("explain", explain::run),
+    ("fec", fec::run),
     ("compare", compare::run),
 ];

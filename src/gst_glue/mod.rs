@@ -7,6 +7,7 @@ pub mod caps;
 pub mod encoders;
 pub mod errors;
 pub mod events;
+pub mod fec_settings;
 pub mod http_settings;
 pub mod media_pad;
 mod orientation;

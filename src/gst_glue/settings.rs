@@ -8,7 +8,6 @@ use gst::glib;
 use gst::glib::prelude::*;
 use gst::prelude::*;
 
-use crate::media::fec::{Scheme, Wanted};
 use crate::peer::{BitrateLimits, IceServer};
 use crate::session::addresses;
 use crate::session::host::HostConfig;
@@ -18,6 +17,7 @@ use crate::signalling::http::{IceServerLink, Protocol};
 use crate::signalling::{Role, SignallerConfig};
 
 use super::errors::settings_error;
+use super::fec_settings::FecSettings;
 use super::http_settings::HttpSettings;
 
 /// How descriptions travel to those who receive.
@@ -113,25 +113,6 @@ pub enum RoleSetting {
     Answer,
 }
 
-/// How video is protected.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstRsWebRtcFec")]
-pub enum FecSetting {
-    /// Retransmissions alone.
-    #[default]
-    #[enum_value(name = "No forward error correction", nick = "none")]
-    None,
-    /// What browsers take.
-    #[enum_value(
-        name = "ULPFEC in RED (RFC 5109, RFC 2198), as Chromium has it",
-        nick = "ulpfec"
-    )]
-    Ulpfec,
-    /// A stream of its own.
-    #[enum_value(name = "FlexFEC, draft 03, on an SSRC of its own", nick = "flexfec")]
-    Flexfec,
-}
-
 /// Values of the common properties.
 #[derive(Debug, Clone)]
 pub struct CallSettings {
@@ -144,9 +125,7 @@ pub struct CallSettings {
     ice_addresses: Option<String>,
     /// Congestion control of what is sent.
     pub bitrate: BitrateLimits,
-    fec: FecSetting,
-    /// Of the media's bytes; -1: by the loss.
-    fec_percentage: i32,
+    fec: FecSettings,
 }
 
 impl CallSettings {
@@ -170,8 +149,7 @@ impl CallSettings {
             turn_servers: Vec::new(),
             ice_addresses: None,
             bitrate: BitrateLimits::default(),
-            fec: FecSetting::default(),
-            fec_percentage: -1,
+            fec: FecSettings::default(),
         }
     }
 
@@ -180,47 +158,9 @@ impl CallSettings {
         let mut all = vec![self.signaller_property()];
         all.extend(Self::common_properties());
         all.extend(self.http.properties());
-        all.extend(self.fec_properties());
-        all
-    }
-
-    fn fec_properties(&self) -> Vec<glib::ParamSpec> {
         let sends = matches!(self.way, Way::Sink(_));
-        let fec = glib::ParamSpecEnum::builder::<FecSetting>("fec")
-            .nick("Forward error correction")
-            .blurb(if sends {
-                "What video is protected with, beside retransmissions, if the other side takes it"
-            } else {
-                "What video may be protected with, beside retransmissions, if the other side has it"
-            })
-            .mutable_ready()
-            .build();
-        let percentage = glib::ParamSpecInt::builder("fec-percentage")
-            .nick("FEC percentage")
-            .blurb(
-                "What fec adds, in percent of the video's bytes; -1: nothing below 1 % loss, else \
-                 twice the loss, at most 50, and less where retransmissions are quick",
-            )
-            .minimum(-1)
-            .maximum(100)
-            .default_value(-1)
-            .mutable_ready()
-            .build();
-        // Only who sends has something to add.
-        let percentage = sends.then_some(percentage);
-        std::iter::once(fec).chain(percentage).collect()
-    }
-
-    fn fec(&self) -> Option<Wanted> {
-        let scheme = match self.fec {
-            FecSetting::None => return None,
-            FecSetting::Ulpfec => Scheme::Ulpfec,
-            FecSetting::Flexfec => Scheme::Flexfec,
-        };
-        Some(Wanted {
-            scheme,
-            percentage: u8::try_from(self.fec_percentage).ok(),
-        })
+        all.extend(FecSettings::properties(sends));
+        all
     }
 
     fn signaller_property(&self) -> glib::ParamSpec {
@@ -292,7 +232,7 @@ impl CallSettings {
 
     /// Sets a common property; `false` when it is none.
     pub fn set(&mut self, value: &glib::Value, pspec: &glib::ParamSpec) -> bool {
-        if self.http.set(value, pspec) {
+        if self.http.set(value, pspec) || self.fec.set(value, pspec) {
             return true;
         }
         match pspec.name() {
@@ -304,8 +244,6 @@ impl CallSettings {
             "role" => assign(&mut self.role, value),
             "stun-server" => assign(&mut self.stun_server, value),
             "ice-addresses" => assign(&mut self.ice_addresses, value),
-            "fec" => assign(&mut self.fec, value),
-            "fec-percentage" => assign(&mut self.fec_percentage, value),
             "turn-servers" => {
                 if let Ok(array) = value.get::<gst::ArrayRef>() {
                     self.turn_servers = array
@@ -337,8 +275,6 @@ impl CallSettings {
             "role" => self.role.to_value(),
             "stun-server" => self.stun_server.to_value(),
             "ice-addresses" => self.ice_addresses.to_value(),
-            "fec" => self.fec.to_value(),
-            "fec-percentage" => self.fec_percentage.to_value(),
             // `gst-launch -v` and dot files print property values: no password leaves here.
             "turn-servers" => gst::Array::new(
                 self.turn_servers
@@ -346,7 +282,7 @@ impl CallSettings {
                     .map(|uri| without_password(uri).to_send_value()),
             )
             .to_value(),
-            _ => return self.http.get(pspec),
+            _ => return self.fec.get(pspec).or_else(|| self.http.get(pspec)),
         })
     }
 
@@ -452,7 +388,7 @@ impl CallSettings {
             options: SessionOptions {
                 reconnect,
                 bitrate: self.bitrate,
-                fec: self.fec(),
+                fec: self.fec.wanted(),
                 ..SessionOptions::default()
             },
         }))
@@ -480,7 +416,7 @@ impl CallSettings {
             addresses: self.addresses()?,
             ice_servers,
             bitrate: self.bitrate,
-            fec: self.fec(),
+            fec: self.fec.wanted(),
         }))
     }
 

@@ -33,12 +33,10 @@ pub fn offer(wanted: Option<Wanted>, offered: &mut Agreement) {
             continue;
         }
         // Streams that come may share numbers, as their codecs do.
-        let known = received
-            .clone()
-            .filter(|_| stream.direction == Direction::RecvOnly);
+        let known = received.filter(|_| stream.direction == Direction::RecvOnly);
         let fec = known.unwrap_or_else(|| numbered(wanted, &mut taken));
         if stream.direction == Direction::RecvOnly {
-            received = Some(fec.clone());
+            received = Some(fec);
         }
         stream.fec = Some(fec);
     }
@@ -127,7 +125,7 @@ fn theirs(wanted: Wanted, line: &MediaLine) -> Option<Protection> {
 fn tell(wanted: Option<Wanted>, result: &mut Agreement) {
     for agreed in &mut result.agreed {
         let stream = result.streams.get(agreed.stream);
-        agreed.fec = stream.and_then(|stream| stream.fec.clone());
+        agreed.fec = stream.and_then(|stream| stream.fec);
         agreed.fec_left_out = wanted
             .map(|wanted| wanted.scheme)
             .filter(|_| agreed.fec.is_none() && agreed.codec.kind == MediaKind::Video);
