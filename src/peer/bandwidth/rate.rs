@@ -41,7 +41,7 @@ const AHEAD_BITS: f64 = 10_000.0;
 /// seconds to come back from a decrease.
 const PACKETS: f64 = 8.0;
 /// Of the rate in a second, at most, ...
-const MAX_ADDITIVE: f64 = 0.25;
+const MAX_ADDITIVE: f64 = 0.15;
 /// ... and at least, bit/s.
 const MIN_ADDITIVE: f64 = 4_000.0;
 /// A packet, bits.
