@@ -70,7 +70,7 @@ TYPES = {
     "structure": r"Boxed pointer of type \"GstStructure\"",
     "object": r"Object of type",
 }
-NONE = {"", "–", "-", "none"}
+NONE = {"", "–", "-"}
 
 
 def inspect(library, element, registry):

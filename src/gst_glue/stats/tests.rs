@@ -124,7 +124,6 @@ fn the_path_tells_what_is_known_of_it_and_no_more() {
         sending_bitrate: 1_500_000,
         queue_delay: Duration::from_millis(40),
         round_trip: Some(Duration::from_millis(50)),
-        ..PathStats::default()
     };
     let pair = all(&peers);
     assert_eq!(pair.get("current-round-trip-time"), Ok(0.05));

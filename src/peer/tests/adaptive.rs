@@ -57,10 +57,8 @@ impl Encoder {
                 net.advance(at);
                 while let Ok(event) = net.sender.events.try_recv() {
                     match event {
-                        PeerEvent::Estimate(estimate) => {
-                            if !self.deaf {
-                                self.bitrate = estimate.media.min(self.most);
-                            }
+                        PeerEvent::Estimate(estimate) if !self.deaf => {
+                            self.bitrate = estimate.media.min(self.most);
                         }
                         PeerEvent::KeyFrameRequest(_) => self.key_due = true,
                         _ => {}

@@ -210,9 +210,9 @@ fn webrtc_repairs_with_our_flexfec() {
     }
     assert!(payloads.len() >= 4);
     let mut decoder = FlexFec03Decoder::new(8, 7);
-    for lost in 0..packets.len() {
-        if lost != 5 {
-            decoder.decode(packets[lost].clone());
+    for (at, packet) in packets.iter().enumerate() {
+        if at != 5 {
+            decoder.decode(packet.clone());
         }
     }
     let repairs = payloads.into_iter().zip(0u16..).map(|(payload, number)| {

@@ -63,7 +63,7 @@ fn any_feedback(random: &mut Random, near: u16) -> TransportLayerCc {
         reference_time: random.bits() as u32,
         packet_chunks: (0..chunks)
             .map(|_| {
-                if random.bits() % 2 == 0 {
+                if random.bits().is_multiple_of(2) {
                     PacketStatusChunk::RunLengthChunk(RunLengthChunk {
                         type_tcc: StatusChunkTypeTcc::RunLengthChunk,
                         packet_status_symbol: any_symbol(random),

@@ -287,7 +287,7 @@ impl Simulation {
         let queue = self.link.queue_delay(now);
         let flow = &mut self.flows[index];
         flow.sample.queue = flow.sample.queue.max(queue);
-        if (now + TICK).as_millis() % SAMPLE.as_millis() == 0 {
+        if (now + TICK).as_millis().is_multiple_of(SAMPLE.as_millis()) {
             flow.sample.target = flow.bandwidth.target();
             flow.sample.congested = flow.bandwidth.congested();
             flow.samples.push(std::mem::take(&mut flow.sample));
