@@ -197,9 +197,37 @@ Element Properties:
                         flags: readable, writable
                         String. Default: null
 
+  audio-latency       : Of sound
+                        flags: readable, writable
+                        Integer. Range: -1 - 60000 Default: -1
+
+  broken-frames       : Broken frames
+                        flags: readable, writable
+                        Enum "GstRsWebRtcBrokenFrames" Default: 0, "drop"
+                           (0): drop             - Dropped
+                           (1): pass             - Passed on
+
+  fec                 : Correction
+                        flags: readable, writable
+                        Enum "GstRsWebRtcFec" Default: 0, "none"
+                           (0): none             - None
+
   latency             : Jitter buffer (ms)
                         flags: readable, writable, changeable in NULL, READY, PAUSED or PLAYING state
                         Unsigned Integer. Range: 0 - 4294967295 Default: 200
+
+  latency-mode        : Latency mode
+                        flags: readable, writable
+                        Enum "GstRsWebRtcLatencyMode" Default: 0, "fixed"
+                           (0): fixed            - As set
+
+  video-latency       : Of pictures
+                        flags: readable, writable
+                        Integer. Range: -1 - 60000 Default: -1
+
+  stats-interval      : Of the message
+                        flags: readable, writable
+                        Unsigned Integer. Range: 0 - 3600000 Default: 1000
 
   location            : Directory
                         flags: readable, writable
@@ -269,9 +297,15 @@ DESCRIBED = '''
 
 | property | type | default | meaning |
 |---|---|---|---|
+| `audio-latency` | integer, ms | `-1` | q |
 | `auth-token` | string | – | i |
+| `broken-frames` | enum | `drop` | r |
+| `fec` | enum | `none` | s |
 | `ice-addresses` | string | – | a |
 | `latency` | integer, ms | `200` | b |
+| `latency-mode` | enum | `fixed` | t |
+| `stats-interval` | integer, ms | `1000` | u |
+| `video-latency` | integer, ms | `-1` | v |
 | `location` | string | – | c |
 | `max-peers` | integer | `1` | j |
 | `max-reconnects` | integer | `-1` | k |
