@@ -6,7 +6,7 @@
 //! rtph264depay waits for one only where it puts access units together, and then takes one with a
 //! hole for whole; single NAL units of a picture of which others are lost go out as a picture.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::glib;
@@ -90,14 +90,9 @@ mod imp {
         type Type = super::FrameGate;
         type ParentType = gst::Element;
 
-        fn with_class(class: &Self::Class) -> Self {
-            let template = |name: &str| {
-                // infallible: both are in `pad_templates`.
-                class
-                    .pad_template(name)
-                    .unwrap_or_else(|| unreachable!("pad template {name}"))
-            };
-            let sink = gst::Pad::builder_from_template(&template("sink"))
+        fn new() -> Self {
+            let sink = gst::Pad::builder(gst::PadDirection::Sink)
+                .name("sink")
                 .chain_function(|_, parent, buffer| {
                     Self::catch_panic_pad_function(
                         parent,
@@ -110,7 +105,8 @@ mod imp {
                 })
                 .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
                 .build();
-            let src = gst::Pad::builder_from_template(&template("src"))
+            let src = gst::Pad::builder(gst::PadDirection::Src)
+                .name("src")
                 .flags(gst::PadFlags::PROXY_CAPS)
                 .build();
             Self {
@@ -143,22 +139,6 @@ mod imp {
     impl GstObjectImpl for FrameGate {}
 
     impl ElementImpl for FrameGate {
-        fn pad_templates() -> &'static [gst::PadTemplate] {
-            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-                let caps = gst::Caps::new_empty_simple("application/x-rtp");
-                [
-                    ("sink", gst::PadDirection::Sink),
-                    ("src", gst::PadDirection::Src),
-                ]
-                .into_iter()
-                .filter_map(|(name, direction)| {
-                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-                })
-                .collect()
-            });
-            TEMPLATES.as_ref()
-        }
-
         fn change_state(
             &self,
             transition: gst::StateChange,

@@ -88,7 +88,7 @@ pub struct Frames<T> {
     /// whose loss is none.
     fillers: u16,
     /// Timestamps of the last two frames.
-    times: [Option<u32>; 2],
+    times: (Option<u32>, Option<u32>),
     asked: Option<Instant>,
 }
 
@@ -111,7 +111,7 @@ impl<T> Frames<T> {
             hole: false,
             marked: false,
             fillers: 0,
-            times: [None; 2],
+            times: (None, None),
             asked: None,
         }
     }
@@ -154,8 +154,8 @@ impl<T> Frames<T> {
         if self.frame.is_some_and(|f| f.timestamp != place.timestamp) {
             done.add(self.finish(now, out));
         }
-        if self.times[1] != Some(place.timestamp) {
-            self.times = [self.times[1], Some(place.timestamp)];
+        if self.times.1 != Some(place.timestamp) {
+            self.times = (self.times.1, Some(place.timestamp));
         }
         let frame = self.frame.get_or_insert(Frame {
             timestamp: place.timestamp,
@@ -204,7 +204,7 @@ impl<T> Frames<T> {
     /// Whether the hole before `place` was made by packets without media alone: they are in use,
     /// the frame before was ended, and the next one begins when it should.
     fn is_between_frames(&self, place: &Place) -> bool {
-        let [Some(first), Some(second)] = self.times else {
+        let (Some(first), Some(second)) = self.times else {
             return false;
         };
         let usual = second.wrapping_sub(first);

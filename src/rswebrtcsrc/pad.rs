@@ -109,13 +109,9 @@ impl Stream {
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
-        let orientation = orientation_id(&config.extensions);
         let key_frame = Arc::new(config.key_frame);
-        let policy = if as_rtp {
-            Policy::Count
-        } else {
-            config.wanted.policy()
-        };
+        let policy = config.wanted.policy();
+        let policy = if as_rtp { Policy::Count } else { policy };
         let gate = (config.codec.kind == MediaKind::Video)
             .then(|| FrameGate::new(&config.codec.name, policy, key_frame.clone()));
         let repaired = config.codec.feedback.iter().any(|f| f == "nack");
@@ -124,7 +120,7 @@ impl Stream {
             caps,
             codec: config.codec.clone(),
             alternatives: config.alternatives,
-            orientation,
+            orientation: orientation_id(&config.extensions),
             key_frame,
         });
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
