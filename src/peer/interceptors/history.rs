@@ -6,7 +6,8 @@
 //! without the header extensions of what they repeat (a turned picture would turn back) and with
 //! numbers that begin at 0. This one keeps packets for a time and no longer, answers for each once in
 //! a round trip, and leaves it to the caller when: repairs are traffic like any other. A packet whose
-//! repair was lost, too, is sent twice: there is little time left for it, and there are few of these.
+//! repair was lost, too, is sent twice, and three times if these were: there is little time left for
+//! it, and there are few of these.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ const MOST_PACKETS: usize = 16384;
 const MOST_WAITING: usize = 1024;
 /// A repair that could not leave for so long comes too late.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// A packet is not sent more often than this for one request.
+const MOST_COPIES: u8 = 3;
 /// A packet is not sent again sooner than this after the last time, whatever the round trip.
 const LEAST_HOLD: Duration = Duration::from_millis(15);
 /// A probe repeats the largest of so many packets: the fewer it takes, the better.
@@ -56,6 +59,8 @@ struct Entry {
     sent: Instant,
     /// When it was last sent again.
     again: Option<Instant>,
+    /// How often it was asked for.
+    times: u8,
     waiting: bool,
 }
 
@@ -112,6 +117,7 @@ impl History {
             packet: packet.clone(),
             sent: now,
             again: None,
+            times: 0,
             waiting: false,
         });
         while let Some(oldest) = stream.packets.front()
@@ -154,7 +160,8 @@ impl History {
                     continue;
                 }
                 entry.waiting = true;
-                let copies = if entry.again.is_some() { 2 } else { 1 };
+                let copies = (entry.times + 1).min(MOST_COPIES);
+                entry.times = copies;
                 self.waiting.push_back(Waiting {
                     ssrc: nack.media_ssrc,
                     number,

@@ -8,7 +8,7 @@ use crate::media::codec::{Codec, MediaKind};
 use crate::media::keyframe::is_key;
 
 /// An encoder takes this long to answer, beside the round trip.
-const ENCODING: Duration = Duration::from_millis(200);
+const ENCODING: Duration = Duration::from_millis(100);
 /// From one request to the next at most.
 const LONGEST: Duration = Duration::from_secs(2);
 /// Requests before it is left at that: whoever answers none of these will answer none.

@@ -23,5 +23,6 @@ mod rtcp_tap;
 mod rtx_unwrap;
 mod sending;
 mod source;
+mod tail;
 
 pub(super) use media_path::MediaPath;

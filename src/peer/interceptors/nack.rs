@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::tail::Tail;
+
 /// Missing packets of one source that are kept track of; more are not a loss but an outage.
 const MOST_HOLES: usize = 1000;
 /// A packet is asked for so many times at most, two requests close together counted as one.
@@ -130,6 +132,7 @@ pub(super) struct Requests {
     dropped: Option<u32>,
     /// When the newest packet came.
     newest: Option<Instant>,
+    tail: Tail,
 }
 
 impl Requests {
@@ -143,14 +146,44 @@ impl Requests {
             redundancy: Redundancy::default(),
             dropped: None,
             newest: None,
+            tail: Tail::default(),
         }
     }
 
-    /// Packet `number` is the newest, and the `skipped` ones before it have not come.
-    pub(super) fn came(&mut self, number: u32, skipped: u32, now: Instant) {
+    /// Packet `number` is the newest, the last of its frame if it has the `marker`, and the
+    /// `skipped` ones before it have not come.
+    pub(super) fn came(
+        &mut self,
+        number: u32,
+        skipped: u32,
+        marker: bool,
+        how: How,
+        now: Instant,
+        answers: &AnswerTime,
+    ) {
         let newest = self.newest.replace(now).unwrap_or(now);
+        let asked = self.tail.asked();
         if skipped > 0 {
+            self.tail.lost(now);
             self.missing(number, skipped, newest, now);
+            self.asked_before(asked, answers);
+        }
+        if self.rtx {
+            self.tail
+                .came(number, skipped, marker, how == How::Sent, now);
+        }
+    }
+
+    /// What is missing now may have been asked for already, when its frame did not go on.
+    fn asked_before(&mut self, asked: Option<(u32, Instant)>, answers: &AnswerTime) {
+        let Some((number, at)) = asked else {
+            return;
+        };
+        let place = self.holes.binary_search_by_key(&number, |hole| hole.number);
+        if let Some(hole) = place.ok().and_then(|place| self.holes.get_mut(place)) {
+            hole.asked = Some(at);
+            hole.rounds = 1;
+            hole.due = hole.due.max(at + answers.limit());
         }
     }
 
@@ -229,11 +262,17 @@ impl Requests {
         self.holes.clear();
         self.next = None;
         self.newest = None;
+        self.tail.restart();
     }
 
     /// When [`Self::poll`] has something to do.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.next
+        self.next.into_iter().chain(self.tail.next()).min()
+    }
+
+    /// Whether much is lost both ways: what is asked for once may not be heard.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.redundancy.copies() > 2
     }
 
     /// What is to be done at `now`. A packet is of use for `patience` after it should have come.
@@ -243,13 +282,16 @@ impl Requests {
         answers: &AnswerTime,
         patience: Duration,
     ) -> Option<Due> {
-        if self.next.is_none_or(|next| now < next) {
+        if self.next().is_none_or(|next| now < next) {
             return None;
         }
         let mut due = Due {
             ask: Vec::new(),
             given_up: self.dropped.take(),
         };
+        if let Some(number) = self.tail.poll(now) {
+            due.ask.push(number as u16);
+        }
         let limit = patience.min(LONGEST_AGE.max(answers.expected() * 5));
         let repeat =
             (answers.expected() / 16).clamp(Duration::from_millis(2), Duration::from_millis(10));
@@ -275,8 +317,15 @@ impl Requests {
                     hole.before = hole.asked.replace(now);
                     hole.copies = redundancy.copies() - 1;
                 }
-                let again = hole.copies > 0;
-                hole.due = (now + if again { repeat } else { answers.limit() }).min(deadline);
+                hole.due = if hole.copies > 0 {
+                    now + repeat
+                } else {
+                    // Rather a little early than too late for any answer.
+                    let last = deadline.checked_sub(answers.expected()).unwrap_or(deadline);
+                    let soonest = now + answers.expected() + LEAST_MARGIN;
+                    (now + answers.limit()).min(last.max(soonest))
+                };
+                hole.due = hole.due.min(deadline);
             }
             next = Some(next.map_or(hole.due, |next| next.min(hole.due)));
             true

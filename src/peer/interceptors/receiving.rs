@@ -97,7 +97,8 @@ impl MediaPath {
         let mut repaired = how != How::Sent;
         match (arrival, &mut source.requests) {
             (Arrival::Next { number, skipped }, Some(requests)) => {
-                requests.came(number, skipped, now);
+                let marker = packet.header.marker;
+                requests.came(number, skipped, marker, how, now, &self.answers);
             }
             (Arrival::Late(number), Some(requests)) => {
                 repaired = requests.found(number, how, now, &mut self.answers);

@@ -88,8 +88,14 @@ fn it_is_given_up_when_no_answer_can_come_in_time() {
 #[test]
 fn after_a_pause_what_is_too_old_by_then_is_given_up() {
     let mut test = Test::new(Some(50), 200);
-    test.requests.came(100, 0, test.start);
-    test.requests.came(110, 9, test.start + ms(300));
+    let answers = &test.answers;
+    let mut came = |number, skipped, at| {
+        let now = test.start + ms(at);
+        test.requests
+            .came(number, skipped, true, How::Sent, now, answers);
+    };
+    came(100, 0, 0);
+    came(110, 9, 300);
     let (asked, given_up) = test.run(300);
     // One each 30 ms: those up to 103 should have come 200 ms ago.
     assert_eq!(asked, [(300, (104..110).collect())]);
