@@ -25,8 +25,10 @@ BOTH = {"signaller", "location", "role", "stun-server", "turn-servers", "ice-add
 CONTRACT = {
     "rswebrtcsink": {
         "klass": "Sink/Network/WebRTC",
-        "properties": BOTH | {"sync", "gop-cache", "min-force-key-unit-interval"},
-        "defaults": {"max-peers": "256", "gop-cache": "auto", "min-force-key-unit-interval": "500", "sync": "true"},
+        "properties": BOTH | {"sync", "gop-cache", "min-force-key-unit-interval", "congestion-control", "min-bitrate", "start-bitrate",
+                              "max-bitrate", "estimated-bitrate", "bitrate-policy", "bitrate-element", "bitrate-property"},
+        "defaults": {"max-peers": "256", "gop-cache": "auto", "min-force-key-unit-interval": "500", "sync": "true", "congestion-control": "gcc",
+                     "bitrate-policy": "min"},
         "signallers": {"stdio", "file", "whip-client", "whep-server"},
         "signals": {"peer-added", "peer-removed"},
         "uris": {"whip", "whips"},

@@ -37,6 +37,13 @@
  * Serves browsers over paths that lose packets, where retransmissions come late: what is lost is made again from
  * redundant packets (#GstRsWebRtcSink:fec-percentage).
  *
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! x264enc tune=zerolatency ! h264parse ! rswebrtcsink start-bitrate=1000000 max-bitrate=4000000
+ * ]|
+ * The encoder follows what the network carries. Any encoder upstream does, in hardware too; one that is not known
+ * is named with #GstRsWebRtcSink:bitrate-element and #GstRsWebRtcSink:bitrate-property. Each change is told by an
+ * element message `rswebrtc-bitrate`.
+ *
  * The other side: #rswebrtcsrc.
  */
 use gst::glib;
