@@ -270,11 +270,6 @@ impl Requests {
         self.next.into_iter().chain(self.tail.next()).min()
     }
 
-    /// Whether much is lost both ways: what is asked for once may not be heard.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.redundancy.copies() > 2
-    }
-
     /// What is to be done at `now`. A packet is of use for `patience` after it should have come.
     pub(super) fn poll(
         &mut self,
