@@ -7,7 +7,9 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 720, 58, 16, 40, 34
 STYLE = """
 text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:14px;font-weight:600}.grid{stroke:#ddd}.limit{stroke:#888;stroke-dasharray:5 4}
 path{fill:none;stroke-width:1.7;stroke-linejoin:round}.s0{stroke:#0b62c4}.s1{stroke:#c2410c}.s2{stroke:#15803d}.s3{stroke:#7e22ce}
-@media(prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}.limit{stroke:#aaa}.s0{stroke:#6db3ff}.s1{stroke:#ff9a5c}.s2{stroke:#5fd38a}.s3{stroke:#c99bff}}
+.s4{stroke:#b0267a}.s5{stroke:#7a6a00}
+@media(prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}.limit{stroke:#aaa}.s0{stroke:#6db3ff}.s1{stroke:#ff9a5c}.s2{stroke:#5fd38a}.s3{stroke:#c99bff}
+.s4{stroke:#ff8ccf}.s5{stroke:#d9c64a}}
 """
 
 
@@ -39,7 +41,7 @@ class Panel:
         def place(x, y):
             return (LEFT + (WIDTH - LEFT - RIGHT) * x / self.x_end, bottom - (bottom - top) * min(y, self.y_end) / self.y_end)
 
-        out = [f'<text class="title" x="{LEFT}" y="{y0 + 16}">{escape(self.title)}</text>']
+        out = [f'<text class="title" x="{LEFT}" y="{y0 + 16}">{escape(self.title)}, {escape(self.y_name)}</text>']
         for value in ticks(self.y_end):
             x, y = place(0, value)
             out.append(f'<line class="grid" x1="{x}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/><text x="{x - 6}" y="{y + 4:.1f}" text-anchor="end">{said(value)}</text>')
@@ -50,11 +52,10 @@ class Panel:
         at = LEFT
         for name, _ in self.lines:
             out.append(f'<line class="s{palette[name]}" x1="{at}" x2="{at + 18}" y1="{y0 + 29}" y2="{y0 + 29}" stroke-width="3"/><text x="{at + 23}" y="{y0 + 33}">{escape(name)}</text>')
-            at += 40 + 7 * len(name)
+            at += 36 + 6.6 * len(name)
         if self.limit:
             out.append(f'<line class="limit" x1="{at}" x2="{at + 18}" y1="{y0 + 29}" y2="{y0 + 29}"/><text x="{at + 23}" y="{y0 + 33}">{escape(self.limit_name)}</text>')
             out.append(self.path("limit", self.limit, place))
-        out.append(f'<text x="{WIDTH - RIGHT}" y="{y0 + 33}" text-anchor="end">{escape(self.y_name)}</text>')
         shown = [(name, [point for point in line if point[0] <= self.x_end]) for name, line in self.lines]
         out += [self.path(f"s{palette[name]}", line, place) for name, line in shown]
         return out
@@ -68,7 +69,7 @@ class Panel:
 def svg(panels, x_name):
     """The panels one above the other; a line of one name has one colour in all of them."""
     names = list(dict.fromkeys(name for panel in panels for name, _ in panel.lines))
-    palette = {name: number % 4 for number, name in enumerate(names)}
+    palette = {name: number % 6 for number, name in enumerate(names)}
     height = sum(panel.height for panel in panels)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">', "<!-- SPDX-License-Identifier: MPL-2.0 -->",
            f"<style>{STYLE}</style>"]

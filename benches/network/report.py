@@ -50,10 +50,12 @@ COLUMNS = {
 
 
 def name_of(pair):
+    """For people; where both ends are the same, it is named once."""
     def one(word):
         word, _, codec = word.partition(":")
         sender, _, receiver = word.partition("-")
-        return f"{SPOKEN[sender]} to {SPOKEN[receiver or sender]}" + (codec and f", {codec}")
+        ends = SPOKEN[sender] + (f" to {SPOKEN[receiver]}" if receiver not in ("", sender) else "")
+        return ends + (codec and f", {codec}")
     return " beside ".join(map(one, pair.split("+")))
 
 
