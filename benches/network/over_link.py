@@ -17,14 +17,15 @@ IN_PYTHON = ("ours", "webrtcbin")
 # From the start of both programs to the first picture, and for the end.
 SPARE = 30
 RESTRICTED = "video/x-h264,profile=constrained-baseline"
-# Encoder: (codec, what stands in the pipeline, set for little work and no look-ahead).
+# Encoder: (codec, what stands in the pipeline, set for little work and no look-ahead). av1enc of GStreamer 1.22 makes no key
+# frame when it is asked to, codes without loss unless it is given quantizers, and libaom then ends the program.
 ENCODERS = {
     "x264enc": ("H264", "x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} "
                         f"vbv-buf-capacity=300 ! {RESTRICTED}"),
     "openh264enc": ("H264", f"openh264enc name=encoder rate-control=bitrate complexity=low gop-size=300 bitrate={{bits}} ! {RESTRICTED}"),
     "vp8enc": ("VP8", "vp8enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
     "vp9enc": ("VP9", "vp9enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
-    "av1enc": ("AV1", "av1enc name=encoder usage-profile=realtime cpu-used=10 end-usage=cbr min-quantizer=2 max-quantizer=60 keyframe-max-dist=300 target-bitrate={kbit}"),
+    "av1enc": ("AV1", "av1enc name=encoder usage-profile=realtime cpu-used=10 end-usage=cbr min-quantizer=2 max-quantizer=60 keyframe-max-dist=30 target-bitrate={kbit}"),
     "x265enc": ("H265", "x265enc name=encoder tune=zerolatency speed-preset=ultrafast key-int-max=300 bitrate={kbit}"),
 }
 # What a browser is asked for by the name of its codec, and ours where nothing is said.
