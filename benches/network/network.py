@@ -106,16 +106,15 @@ def main():
         pass
     with tempfile.TemporaryDirectory(prefix="rswebrtc-network-") as temporary:
         folder = asked.keep or pathlib.Path(temporary)
-        results = []
         for scenario, pairs in chosen(asked):
             print(f"\n{scenario.title}\n  a to b: {scenario.there}\n  b to a: {scenario.back}", flush=True)
             rows = {}
             for pair in pairs:
                 rows[pair] = measure(scenario, pair, asked, folder)
                 print(report.line(scenario, pair, rows[pair]), flush=True)
-            results.append((scenario, rows))
-    if asked.write:
-        report.write(ROOT / "docs", results, asked)
+            # Each at once: a run that is broken off leaves what it has measured.
+            if asked.write:
+                report.write(ROOT / "docs", [(scenario, rows)], asked)
     print(f"\n{time.time() - began:.0f} s", file=sys.stderr)
 
 
