@@ -173,7 +173,6 @@ impl History {
     }
 
     /// Whether repairs wait to leave.
-    #[allow(dead_code)] // by a pacer
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

@@ -88,7 +88,6 @@ pub(super) enum How {
     /// By RTX.
     Resent,
     /// Made from FEC.
-    #[allow(dead_code)] // by FEC
     Recovered,
 }
 
