@@ -23,6 +23,10 @@ const UNMEASURED: Duration = Duration::from_millis(100);
 const LEAST_MARGIN: Duration = Duration::from_millis(3);
 /// No round trip is taken to be longer.
 const LONGEST: Duration = Duration::from_secs(2);
+/// So many ambiguous answers in a row are no chance: with 20 % of loss both ways every fifth is one.
+const AMBIGUOUS: u32 = 6;
+/// Doublings of the time between two requests.
+const MOST_BACKOFF: u32 = 3;
 /// No sender keeps its packets for much longer, whatever we would wait.
 const LONGEST_AGE: Duration = Duration::from_secs(2);
 /// The longest wait for a packet that was overtaken, before it is asked for.
@@ -45,12 +49,16 @@ pub(super) struct AnswerTime {
     pub(super) hint: Option<Duration>,
     smoothed: Option<f64>,
     deviation: f64,
+    /// Answers in a row of which nobody knows what they answer.
+    ambiguous: u32,
+    /// Requests are repeated after twice the time, so many times over.
+    backoff: u32,
 }
 
 impl AnswerTime {
-    /// An answer took `sample` (RFC 6298 section 2, in the gains too).
-    fn measured(&mut self, sample: Duration) {
-        let sample = sample.min(LONGEST).as_secs_f64();
+    /// An answer took `taken` (RFC 6298 section 2, in the gains too).
+    fn measured(&mut self, taken: Duration) {
+        let sample = taken.min(LONGEST).as_secs_f64();
         match &mut self.smoothed {
             None => {
                 self.smoothed = Some(sample);
@@ -60,6 +68,20 @@ impl AnswerTime {
                 self.deviation += ((sample - *smoothed).abs() - self.deviation) / 16.0;
                 *smoothed += (sample - *smoothed) / 8.0;
             }
+        }
+        self.ambiguous = 0;
+        if taken <= self.alone() {
+            self.backoff = 0;
+        }
+    }
+
+    /// An answer may be to any of several requests, and is no measure (Karn). If all are, requests
+    /// are repeated before an answer can be there: less often, until one is clear.
+    fn ambiguous(&mut self) {
+        self.ambiguous += 1;
+        if self.ambiguous >= AMBIGUOUS {
+            self.ambiguous = 0;
+            self.backoff = (self.backoff + 1).min(MOST_BACKOFF);
         }
     }
 
@@ -75,6 +97,10 @@ impl AnswerTime {
 
     /// ... or is taken for lost after this.
     fn limit(&self) -> Duration {
+        (self.alone() * (1 << self.backoff)).min(LONGEST)
+    }
+
+    fn alone(&self) -> Duration {
         let margin = Duration::from_secs_f64(2.0 * self.deviation);
         self.expected() + margin.max(LEAST_MARGIN)
     }
@@ -240,11 +266,13 @@ impl Requests {
             }
             (_, None) => true,
             (_, Some(asked)) => {
-                // So soon after the last request, it is the answer to the one before.
-                let late = hole
-                    .before
-                    .filter(|_| since(asked) < answers.expected() / 2);
-                answers.measured(since(late.unwrap_or(asked)));
+                let soon = since(asked) < answers.expected() / 2;
+                match (hole.rounds, hole.before) {
+                    (1, _) => answers.measured(since(asked)),
+                    // So soon after the second request, it is the answer to the first.
+                    (2, Some(first)) if soon => answers.measured(since(first)),
+                    _ => answers.ambiguous(),
+                }
                 self.redundancy.answered(&hole);
                 true
             }

@@ -312,3 +312,13 @@ fn sequence_numbers_may_begin_anew() {
     assert!(outcome.in_time >= 0.999, "{outcome:?}");
     assert_eq!((outcome.duplicates, net.back.plis), (0, 0));
 }
+
+#[test]
+fn answers_that_take_long_are_not_asked_for_again_and_again() {
+    let (net, outcome) = call(&vp8(), 150, "loss=5%", 60, 1);
+    let lost = net.there.media_lost;
+    assert!(net.back.asked <= 5 * lost, "{:?}", net.back);
+    assert!(outcome.repairs <= 1.3, "{outcome:?}");
+    let measured = net.receiver.stats(0).round_trip_time.unwrap();
+    assert!((measured - 0.300).abs() < 0.02, "{measured}");
+}

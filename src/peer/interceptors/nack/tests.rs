@@ -142,6 +142,24 @@ fn an_answer_to_the_request_before_the_last_is_known_for_one() {
 }
 
 #[test]
+fn answers_that_are_slower_than_believed_are_learnt() {
+    // 100 ms are believed before anything is known.
+    let mut test = Test::new(None, 2000);
+    let mut requests = Vec::new();
+    for packet in 0..40u32 {
+        let at = u64::from(packet) * 1000;
+        test.missing(101 + packet * 2, 1, at);
+        let asked = test.run(at + 300).0;
+        requests.push(asked.len());
+        assert!(test.found(100 + packet * 2, How::Resent, at + 300));
+    }
+    assert_eq!(requests.first(), Some(&3));
+    assert_eq!(requests.last(), Some(&1));
+    let known = test.answers.known().unwrap();
+    assert!(known > ms(295) && known < ms(305), "{known:?}");
+}
+
+#[test]
 fn where_packets_overtake_each_other_they_are_waited_for() {
     let mut test = Test::new(Some(50), 1000);
     test.missing(101, 1, 0);
