@@ -34,7 +34,7 @@ class Fec(gst.ProcessTest):
         for name in (sender, receiver):
             if foreign.left_out(name):
                 self.skipTest("RSWEBRTC_WITHOUT names it")
-        flow = over_link.Flow(sender, receiver, kbit=1000, most=3000, latency=int(LATENCY * 1000), codec=codec, properties=properties)
+        flow = over_link.Flow(sender, receiver, kbit=1000, most=3000, latency=int(LATENCY * 1000), encoder=codec, properties=properties)
         run = over_link.run(LOSSY, LOSSY, [flow], SECONDS, pathlib.Path(self.folder) / "call")
         flow = run.flows[0]
         frames = measure.Frames(flow, WAY, LATENCY).figures()
