@@ -84,6 +84,10 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct History {
     streams: HashMap<u32, Stream>,
+    /// How RTX goes on where a stream is bound anew, by the SSRC of the media: one for each that is
+    /// not kept at present. A number that is used twice is taken for a replay, and as nonce of SRTP
+    /// gives away what it hides (RFC 3711 section 9.1).
+    numbers: HashMap<u32, u16>,
     waiting: VecDeque<Waiting>,
     round_trip: Option<Duration>,
 }
@@ -91,19 +95,29 @@ pub(super) struct History {
 impl History {
     /// Packets of `ssrc` are kept from now on.
     pub(super) fn bind(&mut self, ssrc: u32, how: Resending) {
+        self.unbind(ssrc);
+        let next = self.numbers.remove(&ssrc);
         let stream = Stream {
             how,
             packets: VecDeque::new(),
             bytes: 0,
             // Upper half left out, as for media: see `outbound::stream`.
-            next: (random() & 0x7fff) as u16,
+            next: next.unwrap_or_else(|| (random() & 0x7fff) as u16),
         };
         self.streams.insert(ssrc, stream);
     }
 
-    /// Packets of `ssrc` are of no more use.
+    /// Packets of `ssrc` are of no more use for now.
     pub(super) fn unbind(&mut self, ssrc: u32) {
+        if let Some(stream) = self.streams.remove(&ssrc) {
+            self.numbers.insert(ssrc, stream.next);
+        }
+    }
+
+    /// Nothing is ever sent as `ssrc` again.
+    pub(super) fn forget(&mut self, ssrc: u32) {
         self.streams.remove(&ssrc);
+        self.numbers.remove(&ssrc);
     }
 
     /// `packet` leaves, for the first time.

@@ -39,7 +39,7 @@ impl MediaPath {
         for ssrc in self.shared.outbound.take_stopped() {
             self.congestion.unbind(ssrc);
             self.redundant.bind(ssrc, None);
-            self.history.unbind(ssrc);
+            self.history.forget(ssrc);
             self.inner.unbind_local_stream(&StreamInfo {
                 ssrc,
                 ..Default::default()

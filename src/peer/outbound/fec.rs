@@ -10,7 +10,6 @@ use rtc::shared::marshal::{Marshal, MarshalSize};
 use super::Numbered;
 use crate::media::fec::{self, Automatic, Encoder, Protection, red};
 use crate::media::header_extension::HeaderExtension;
-use crate::peer::shared::random;
 
 /// The first packets on an SSRC of its own name their m-line, which the remote may not know.
 const NAMED: u32 = 100;
@@ -29,26 +28,29 @@ pub(super) struct SendFec {
 }
 
 impl SendFec {
-    /// For the video of `ssrc`; `own_ssrc` counts where the format has one of its own.
+    /// For the video of `ssrc`; `own`, an SSRC and its next number, count where the format has one
+    /// of its own.
     pub(super) fn new(
         protection: &Protection,
-        (ssrc, own_ssrc): (u32, u32),
+        ssrc: u32,
+        own: (u32, u16),
         extensions: &[(u8, HeaderExtension)],
         mid: &Bytes,
     ) -> Self {
         let named = extensions
             .iter()
             .find(|(_, e)| *e == HeaderExtension::Mid && !mid.is_empty());
-        let own = protection.red.is_none();
+        let own = protection.red.is_none().then_some(own);
         let mut encoder = Encoder::new(protection.scheme, ssrc, 90_000);
         encoder.set_percentage(protection.percentage.unwrap_or(0));
         Self {
             encoder,
             automatic: Automatic::default(),
-            // Upper half left out, as for media: see `SendStream::new`.
-            own: own.then(|| (own_ssrc, (random() & 0x7fff) as u16)),
+            own,
             sent: 0,
-            mid: named.filter(|_| own).map(|(id, _)| (*id, mid.clone())),
+            mid: named
+                .filter(|_| own.is_some())
+                .map(|(id, _)| (*id, mid.clone())),
             mutable: fec::mutable(extensions),
             protection: *protection,
         }
@@ -56,6 +58,11 @@ impl SendFec {
 
     pub(super) fn protection(&self) -> &Protection {
         &self.protection
+    }
+
+    /// Number of the next packet on an SSRC of its own.
+    pub(super) fn next(&self) -> Option<u16> {
+        self.own.map(|(_, next)| next)
     }
 
     /// Part `loss` of the packets is lost; a retransmission is there after `round_trip`.

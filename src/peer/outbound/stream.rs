@@ -38,6 +38,8 @@ pub(super) struct SendStream {
     /// On a path that loses: repairs may be under way until then.
     pub(super) unsettled: Option<Instant>,
     pub(super) fec: Option<SendFec>,
+    /// How numbers on `fec_ssrc` go on with the next [`Self::fec`]: none is used twice.
+    fec_next: u16,
     /// Part of the packets that reports say is lost, smoothed.
     pub(super) loss: f64,
 }
@@ -64,6 +66,7 @@ impl SendStream {
             acknowledged: None,
             unsettled: None,
             fec: None,
+            fec_next: (random() & 0x7fff) as u16,
             loss: 0.0,
         }
     }
@@ -162,9 +165,11 @@ impl SendStream {
         if now == protection {
             return;
         }
+        let next = self.fec.as_ref().and_then(SendFec::next);
+        self.fec_next = next.unwrap_or(self.fec_next);
         self.fec = protection.map(|protection| {
-            let ssrcs = (self.ssrc, self.fec_ssrc);
-            SendFec::new(protection, ssrcs, &self.extensions, &self.mid)
+            let own = (self.fec_ssrc, self.fec_next);
+            SendFec::new(protection, self.ssrc, own, &self.extensions, &self.mid)
         });
         self.unbound = self.codec.is_some();
     }

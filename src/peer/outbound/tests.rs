@@ -396,6 +396,36 @@ fn a_drain_waits_for_the_last_packet_and_probes_for_it() {
 }
 
 #[test]
+fn fec_of_its_own_ssrc_never_uses_a_number_twice() {
+    use crate::media::fec::Scheme;
+    let with_fec = |percentage: Option<u8>| StreamConfig {
+        fec: percentage.map(|percentage| Protection {
+            scheme: Scheme::Flexfec,
+            payload_type: 124,
+            red: None,
+            percentage: Some(percentage),
+        }),
+        ..line()
+    };
+    let outbound = outbound();
+    outbound.open(None);
+    let ssrc = outbound.fec_ssrc(0);
+    let mut numbers = Vec::new();
+    for percentage in [Some(50), Some(60), None, Some(50)] {
+        outbound.set_streams(&[with_fec(percentage)]);
+        outbound.push(0, picture(true, 10), Instant::now());
+        let mut taken = Vec::new();
+        take_all(&outbound, Instant::now(), &mut taken);
+        let headers = taken.iter().map(|t| &t.packet.header);
+        let fec = headers.filter(|header| header.ssrc == ssrc);
+        numbers.extend(fec.map(|header| header.sequence_number));
+    }
+    assert!(numbers.len() >= 9, "{numbers:?}");
+    let follow = |pair: &[u16]| pair[1] == pair[0].wrapping_add(1);
+    assert!(numbers.windows(2).all(follow), "{numbers:?}");
+}
+
+#[test]
 fn a_backlog_leaves_paced_and_takes_no_time_and_sound_does_not_wait_for_it() {
     let sound = StreamConfig {
         kind: MediaKind::Audio,

@@ -83,6 +83,26 @@ fn rtx_brings_the_packet_back_under_its_own_numbers() {
 }
 
 #[test]
+fn rtx_never_uses_a_number_twice_however_often_its_stream_is_bound() {
+    let mut test = Test::new(rtx());
+    let resent = |test: &mut Test, number| {
+        test.sent(number, 3, 0);
+        let packets = test.asked(&[number], 10, None);
+        packets[0].header.sequence_number
+    };
+    let first = resent(&mut test, 1);
+    test.history.bind(1, rtx());
+    assert_eq!(resent(&mut test, 2), first.wrapping_add(1));
+    test.history.unbind(1);
+    test.history.unbind(1);
+    test.history.bind(1, rtx());
+    assert_eq!(resent(&mut test, 3), first.wrapping_add(2));
+    assert!(test.history.numbers.is_empty());
+    test.history.forget(1);
+    assert!(test.history.streams.is_empty() && test.history.numbers.is_empty());
+}
+
+#[test]
 fn header_extensions_of_the_stream_are_repeated_and_the_time_is_that_of_the_repair() {
     let mut test = Test::new(Resending {
         send_time: Some(2),
