@@ -232,6 +232,22 @@ impl Congestion {
         now: Instant,
     ) -> usize {
         let number = self.number(&mut packet.header);
+        self.account(packet, number, purpose, now)
+    }
+
+    /// A packet leaves once more under its own number, as it is: [`Self::departs`] without a new
+    /// transport-wide number.
+    pub(super) fn repeats(&mut self, packet: &rtp::Packet, now: Instant) -> usize {
+        self.account(packet, None, Purpose::Repair, now)
+    }
+
+    fn account(
+        &mut self,
+        packet: &rtp::Packet,
+        number: Option<u16>,
+        purpose: Purpose,
+        now: Instant,
+    ) -> usize {
         let size = packet.header.marshal_size() + packet.payload.len() + SRTP_TAG;
         self.meter.add(purpose, packet.payload.len(), size);
         self.last_sent = Some(now);

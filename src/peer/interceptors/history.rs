@@ -88,6 +88,8 @@ pub(super) struct History {
     /// not kept at present. A number that is used twice is taken for a replay, and as nonce of SRTP
     /// gives away what it hides (RFC 3711 section 9.1).
     numbers: HashMap<u32, u16>,
+    /// The last packet of each media stream, as it left: a drain may repeat it.
+    last: HashMap<u32, rtp::Packet>,
     waiting: VecDeque<Waiting>,
     round_trip: Option<Duration>,
 }
@@ -118,6 +120,7 @@ impl History {
     pub(super) fn forget(&mut self, ssrc: u32) {
         self.streams.remove(&ssrc);
         self.numbers.remove(&ssrc);
+        self.last.remove(&ssrc);
     }
 
     /// `packet` leaves, for the first time.
@@ -142,6 +145,27 @@ impl History {
             stream.bytes -= oldest.packet.payload.len().min(stream.bytes);
             stream.packets.pop_front();
         }
+    }
+
+    /// `packet`, in the numbers of media, is now as it leaves, for the first time. What is sent
+    /// again under its own number has the nonce of then: it must not differ in a bit, nor in a header
+    /// extension, which SRTP authenticates with it (RFC 7714 section 8.1).
+    pub(super) fn left(&mut self, packet: &rtp::Packet) {
+        let header = &packet.header;
+        if let Some(stream) = self.streams.get_mut(&header.ssrc)
+            && stream.how.rtx.is_none()
+            && let Some(entry) = stream.find(header.sequence_number)
+        {
+            let before = entry.packet.payload.len();
+            entry.packet = packet.clone();
+            stream.bytes = (stream.bytes + packet.payload.len()).saturating_sub(before);
+        }
+        self.last.insert(header.ssrc, packet.clone());
+    }
+
+    /// The last packet of `ssrc`, as it left.
+    pub(super) fn last(&self, ssrc: u32) -> Option<rtp::Packet> {
+        self.last.get(&ssrc).cloned()
     }
 
     /// The remote misses packets.
@@ -240,22 +264,24 @@ impl Stream {
 
     /// `packet` as it is sent again, `later` than the first time.
     fn again(&mut self, mut packet: rtp::Packet, later: Duration) -> rtp::Packet {
+        // See `History::left`.
+        let Some((ssrc, payload_type)) = self.how.rtx else {
+            return packet;
+        };
         let header = &mut packet.header;
-        if let Some((ssrc, payload_type)) = self.how.rtx {
-            let mut payload = BytesMut::with_capacity(2 + packet.payload.len());
-            payload.put_u16(header.sequence_number);
-            payload.put_slice(&packet.payload);
-            packet.payload = payload.freeze();
-            header.ssrc = ssrc;
-            header.payload_type = payload_type;
-            header.sequence_number = self.next;
-            self.next = self.next.wrapping_add(1);
-            if let Some((id, mid)) = self.how.mid.clone()
-                && header.get_extension(id).is_none()
-                && let Err(error) = header.set_extension(id, mid)
-            {
-                log::debug!(target: "rswebrtc::peer", "RTX goes without its mid: {error}");
-            }
+        let mut payload = BytesMut::with_capacity(2 + packet.payload.len());
+        payload.put_u16(header.sequence_number);
+        payload.put_slice(&packet.payload);
+        packet.payload = payload.freeze();
+        header.ssrc = ssrc;
+        header.payload_type = payload_type;
+        header.sequence_number = self.next;
+        self.next = self.next.wrapping_add(1);
+        if let Some((id, mid)) = self.how.mid.clone()
+            && header.get_extension(id).is_none()
+            && let Err(error) = header.set_extension(id, mid)
+        {
+            log::debug!(target: "rswebrtc::peer", "RTX goes without its mid: {error}");
         }
         // What it was delayed by its loss is no delay of the path.
         if let Some(id) = self.how.send_time

@@ -100,12 +100,7 @@ impl MediaPath {
                 break;
             };
             self.taken += 1;
-            let message = TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: AttributedPacket::new(Packet::Rtp(packet)),
-            };
-            let size = self.depart(message, Some(Purpose::Repair), now);
+            let size = self.resend(packet, Purpose::Repair, now);
             if !free {
                 self.congestion.pacer.left(size, now);
             }
@@ -177,12 +172,7 @@ impl MediaPath {
             if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
                 self.count(stream, |stats| stats.probe_packets_sent += 1);
             }
-            let message = TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: AttributedPacket::new(Packet::Rtp(packet)),
-            };
-            let size = self.depart(message, Some(Purpose::Probe), now);
+            let size = self.resend(packet, Purpose::Probe, now);
             self.congestion.pacer.left(size, now);
         }
         self.congestion.come_for_padding(now);
@@ -203,6 +193,16 @@ impl MediaPath {
         left
     }
 
+    /// `packet` leaves once more, by RTX or as it was.
+    fn resend(&mut self, packet: rtc::rtp::Packet, purpose: Purpose, now: Instant) -> usize {
+        let message = TaggedPacket {
+            now,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(Packet::Rtp(packet)),
+        };
+        self.depart(message, Some(purpose), now)
+    }
+
     /// The last thing that happens to a packet of ours; gives the bytes that leave if it is RTP.
     pub(super) fn depart(
         &mut self,
@@ -220,10 +220,18 @@ impl MediaPath {
                 {
                     self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
                 }
-                let repair = self.redundant.leaves(packet).then_some(Purpose::Repair);
-                let purpose = purpose.or(repair);
-                let purpose = purpose.unwrap_or_else(|| self.congestion.purpose(ssrc));
-                size = self.congestion.departs(packet, purpose, now);
+                let own = self.congestion.purpose(ssrc);
+                let is_media = own == Purpose::Media;
+                if purpose.is_some() && is_media {
+                    size = self.congestion.repeats(packet, now);
+                } else {
+                    let repair = self.redundant.leaves(packet).then_some(Purpose::Repair);
+                    let purpose = purpose.or(repair).unwrap_or(own);
+                    size = self.congestion.departs(packet, purpose, now);
+                    if is_media {
+                        self.history.left(packet);
+                    }
+                }
             }
             _ => {}
         }
@@ -303,9 +311,9 @@ impl MediaPath {
             self.write(now, Packet::Rtcp(vec![request]));
         }
         for stream in probes {
-            if let Some(packet) = self.shared.outbound.last_packet(stream, now) {
-                self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
-                self.write(now, Packet::Rtp(packet));
+            let ssrc = self.shared.outbound.repeat_last(stream, now);
+            if let Some(packet) = ssrc.and_then(|ssrc| self.history.last(ssrc)) {
+                self.resend(packet, Purpose::Repair, now);
             }
         }
         if bye {

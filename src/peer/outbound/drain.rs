@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use rtc::rtp;
-
 use super::{Drained, Outbound};
 use crate::peer::shared::lock;
 
@@ -39,12 +37,12 @@ impl Outbound {
         }
     }
 
-    /// The last packet of stream `index`, to be sent once more.
-    pub(in crate::peer) fn last_packet(&self, index: usize, now: Instant) -> Option<rtp::Packet> {
+    /// The last packet of stream `index` is sent once more; gives its SSRC.
+    pub(in crate::peer) fn repeat_last(&self, index: usize, now: Instant) -> Option<u32> {
         let mut state = lock(&self.state);
-        let (packet, at) = state.streams.get_mut(index)?.last.as_mut()?;
-        *at = now;
-        Some(packet.clone())
+        let stream = state.streams.get_mut(index)?;
+        *stream.last.as_mut()? = now;
+        Some(stream.ssrc)
     }
 
     /// What a drain waits for at `now`.
@@ -62,7 +60,7 @@ impl Outbound {
         let mut waiting = false;
         let mut probe = Vec::new();
         for (index, stream) in state.streams.iter().enumerate() {
-            let Some((_, sent)) = &stream.last else {
+            let Some(sent) = stream.last else {
                 continue;
             };
             match stream.acknowledged {
@@ -71,7 +69,7 @@ impl Outbound {
                 }
                 Some(_) => {
                     waiting = true;
-                    if now.saturating_duration_since(*sent) >= TAIL_PROBE {
+                    if now.saturating_duration_since(sent) >= TAIL_PROBE {
                         probe.push(index);
                     }
                 }

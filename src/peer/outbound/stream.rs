@@ -33,7 +33,8 @@ pub(super) struct SendStream {
     pub(super) begun: bool,
     /// Of its last backlog.
     pub(super) pace: Option<Pace>,
-    pub(super) last: Option<(rtp::Packet, Instant)>,
+    /// When its last packet left, or left once more.
+    pub(super) last: Option<Instant>,
     pub(super) acknowledged: Option<u32>,
     /// On a path that loses: repairs may be under way until then.
     pub(super) unsettled: Option<Instant>,
@@ -133,7 +134,7 @@ impl SendStream {
                 let behind = left + packets.len().saturating_sub(at + 1);
                 fec.protect(&numbered.packet, behind)
             });
-            self.last = Some((numbered.packet.clone(), now));
+            self.last = Some(now);
             into.push(numbered);
             for mut repair in repairs.into_iter().flatten() {
                 if let Some((id, time)) = &sent {
@@ -142,7 +143,6 @@ impl SendStream {
                 if repair.header.ssrc == self.ssrc {
                     repair.header.sequence_number = self.next as u16;
                     self.next = self.next.wrapping_add(1);
-                    self.last = Some((repair.clone(), now));
                 }
                 into.push(Numbered::repair(index, repair));
             }

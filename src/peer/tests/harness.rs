@@ -4,7 +4,8 @@
 //! the real thing; sockets, ICE, DTLS and webrtc's driver are left out.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ pub(super) struct Traffic {
     pub(super) repairs_lost: u64,
     /// of these packets, those of RTX without `mid` (1) or any without a transport-wide number (3).
     pub(super) bare: u64,
+    /// Packets under an SSRC and a number that another packet had.
+    pub(super) rewritten: u64,
     pub(super) rtp_bytes: u64,
     pub(super) rtcp: u64,
     pub(super) rtcp_bytes: u64,
@@ -111,8 +114,8 @@ pub(super) struct Net {
     flight: BinaryHeap<Reverse<(Duration, u64)>>,
     packets: BTreeMap<u64, Flight>,
     order: u64,
-    /// SSRCs and numbers that were sent.
-    seen: HashSet<(u32, u16)>,
+    /// SSRCs and numbers that were sent, and a hash of what was sent first.
+    seen: HashMap<(u32, u16), u64>,
     repair_ssrcs: Vec<u32>,
 }
 
@@ -219,7 +222,7 @@ impl Net {
             flight: BinaryHeap::new(),
             packets: BTreeMap::new(),
             order: 0,
-            seen: HashSet::new(),
+            seen: HashMap::new(),
             repair_ssrcs,
         }
     }
@@ -346,7 +349,13 @@ impl Net {
         match &message.message.packet {
             Packet::Rtp(packet) => {
                 let header = &packet.header;
-                let again = !self.seen.insert((header.ssrc, header.sequence_number));
+                let mut hasher = DefaultHasher::new();
+                bytes.hash(&mut hasher);
+                let hash = hasher.finish();
+                let key = (header.ssrc, header.sequence_number);
+                let first = self.seen.insert(key, hash);
+                let again = first.is_some();
+                traffic.rewritten += u64::from(first.is_some_and(|first| first != hash));
                 let rtx = self.repair_ssrcs.contains(&header.ssrc);
                 let repair = again || rtx;
                 let has = |id| header.get_extension(id).is_some();

@@ -186,6 +186,7 @@ fn without_rtx_packets_are_repaired_under_their_own_number() {
     assert!(outcome.in_time >= 0.999, "{outcome:?}");
     assert!(outcome.repairs <= 1.3, "{outcome:?}");
     assert_eq!(outcome.duplicates, 0);
+    assert_eq!(net.there.rewritten, 0, "one nonce for two packets");
     let stats = net.receiver.stats(0);
     assert_eq!(stats.packets_repaired, net.there.media_lost);
     assert_eq!(stats.retransmitted_packets_received, 0);

@@ -137,15 +137,24 @@ fn header_extensions_of_the_stream_are_repeated_and_the_time_is_that_of_the_repa
 
 #[test]
 fn without_rtx_the_packet_goes_out_as_it_was() {
-    let mut test = Test::new(Resending::default());
+    let mut test = Test::new(Resending {
+        send_time: Some(2),
+        ..Resending::default()
+    });
     test.sent(5, 3, 0);
-    let packets = test.asked(&[4, 5, 6], 10, None);
-    assert_eq!(packets.len(), 1);
-    assert_eq!(packets[0].header.sequence_number, 5);
-    assert_eq!(
-        (packets[0].header.ssrc, packets[0].header.payload_type),
-        (1, 96)
-    );
+    // In RED, with its send time and its transport-wide number.
+    let stream = &test.history.streams[&1];
+    let mut left = stream.packets[0].packet.clone();
+    left.payload = Bytes::from_static(&[96, 7, 7, 7]);
+    for (id, value) in [(2, &[1, 2, 3][..]), (3, &[0, 9])] {
+        let value = Bytes::from_static(value);
+        left.header.set_extension(id, value).unwrap();
+    }
+    test.history.left(&left);
+    assert_eq!(test.history.streams[&1].bytes, 4);
+    let packets = test.asked(&[4, 5, 6], 1000, None);
+    assert_eq!(packets, [left.clone()]);
+    assert_eq!(test.history.last(1), Some(left));
     assert!(test.history.probe(1, test.start).is_none());
 }
 
