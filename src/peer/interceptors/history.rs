@@ -125,7 +125,7 @@ impl History {
 
     /// `packet` leaves, for the first time.
     pub(super) fn sent(&mut self, packet: &rtp::Packet, now: Instant) {
-        let keep = KEPT.max(self.round_trip.unwrap_or_default() * KEPT_ROUND_TRIPS);
+        let keep = self.keep();
         let Some(stream) = self.streams.get_mut(&packet.header.ssrc) else {
             return;
         };
@@ -137,14 +137,19 @@ impl History {
             times: 0,
             waiting: false,
         });
-        while let Some(oldest) = stream.packets.front()
-            && (now.saturating_duration_since(oldest.sent) > keep
-                || stream.packets.len() > MOST_PACKETS
-                || stream.bytes > MOST_BYTES)
-        {
-            stream.bytes -= oldest.packet.payload.len().min(stream.bytes);
-            stream.packets.pop_front();
-        }
+        stream.trim(keep, now);
+    }
+
+    /// How long packets are kept.
+    fn keep(&self) -> Duration {
+        KEPT.max(self.round_trip.unwrap_or_default() * KEPT_ROUND_TRIPS)
+    }
+
+    /// Time passes, also for a stream that pauses.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let keep = self.keep();
+        let streams = self.streams.values_mut();
+        streams.for_each(|stream| stream.trim(keep, now));
     }
 
     /// `packet`, in the numbers of media, is now as it leaves, for the first time. What is sent
@@ -179,9 +184,11 @@ impl History {
         // The receiver's timer may be a little shorter than the round trip as we measure it.
         let hold = self.round_trip.unwrap_or(UNMEASURED) * 3 / 4;
         let hold = hold.max(LEAST_HOLD);
+        let keep = self.keep();
         let Some(stream) = self.streams.get_mut(&nack.media_ssrc) else {
             return;
         };
+        stream.trim(keep, now);
         for pair in &nack.nacks {
             let further = (0..16u16).filter(|bit| pair.lost_packets & (1 << bit) != 0);
             let further = further.map(|bit| pair.packet_id.wrapping_add(bit + 1));
@@ -243,8 +250,10 @@ impl History {
     /// One of the packets of `ssrc` that were sent last, once more by RTX: a probe that may be of
     /// use, too. `None` where there is no RTX, or nothing to repeat.
     pub(super) fn probe(&mut self, ssrc: u32, now: Instant) -> Option<rtp::Packet> {
+        let keep = self.keep();
         let stream = self.streams.get_mut(&ssrc)?;
         stream.how.rtx?;
+        stream.trim(keep, now);
         let recent = stream.packets.iter().rev().take(PROBE_CHOICE);
         let largest = recent.max_by_key(|entry| entry.packet.payload.len())?;
         let (packet, sent) = (largest.packet.clone(), largest.sent);
@@ -253,6 +262,18 @@ impl History {
 }
 
 impl Stream {
+    /// What is too old goes, and what is too much.
+    fn trim(&mut self, keep: Duration, now: Instant) {
+        while let Some(oldest) = self.packets.front()
+            && (now.saturating_duration_since(oldest.sent) > keep
+                || self.packets.len() > MOST_PACKETS
+                || self.bytes > MOST_BYTES)
+        {
+            self.bytes -= oldest.packet.payload.len().min(self.bytes);
+            self.packets.pop_front();
+        }
+    }
+
     fn find(&mut self, number: u16) -> Option<&mut Entry> {
         let first = self.packets.front()?.packet.header.sequence_number;
         let place = |number: u16| number.wrapping_sub(first);

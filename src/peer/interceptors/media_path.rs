@@ -199,6 +199,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.arrivals.handle_timeout(now)?;
         self.congestion.handle_timeout(now);
+        self.history.handle_timeout(now);
         self.reports.handle_timeout(now)?;
         self.inner.handle_timeout(now)
     }

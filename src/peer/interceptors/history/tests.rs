@@ -207,6 +207,20 @@ fn history_is_bounded_in_time_packets_and_bytes() {
 }
 
 #[test]
+fn what_was_sent_before_a_pause_is_neither_repeated_nor_kept() {
+    let late = KEPT.as_millis() as u64 + 1;
+    let mut test = Test::new(rtx());
+    test.sent(1, 3, 0);
+    assert!(test.asked(&[1], late, None).is_empty());
+    test.sent(2, 3, 0);
+    assert!(test.history.probe(1, test.start + ms(late)).is_none());
+    test.sent(3, 3, 0);
+    test.history.handle_timeout(test.start + ms(late));
+    assert!(test.history.streams[&1].packets.is_empty());
+    assert_eq!(test.history.streams[&1].bytes, 0);
+}
+
+#[test]
 fn numbers_that_were_left_out_are_not_found() {
     let mut test = Test::new(rtx());
     [1, 2, 7, 8].into_iter().for_each(|n| test.sent(n, 3, 0));
