@@ -44,6 +44,8 @@ const STANDING: Duration = Duration::from_millis(100);
 const MAKE_UP: Duration = Duration::from_millis(500);
 /// Encoders keep this part of the target, whatever repairs and queues would take.
 const LEAST_MEDIA: f64 = 0.5;
+/// Bytes by which repairs and what they share the pace with may be ahead of each other.
+const TURN: i64 = 16_000;
 /// SSRCs at a time: of each m-line its own, its retransmissions' and its FEC's.
 const MAX_SOURCES: usize = 256;
 
@@ -94,6 +96,8 @@ pub(super) struct Congestion {
     told: Option<(Estimate, Instant)>,
     /// Payload that waits to leave, bytes, and for how long.
     waiting: (usize, Duration),
+    /// Bytes of repairs less those of media, while both waited to leave.
+    repairs_ahead: i64,
     /// No video waits.
     idle: bool,
     /// When what waits may leave.
@@ -216,8 +220,30 @@ impl Congestion {
         media.map(|source| source.ssrc)
     }
 
+    /// Whether repairs are to leave before video that waits. They are late already, but what is
+    /// asked for is up to the remote: half of the pace is enough.
+    pub(super) fn is_turn_of_repairs(&self) -> bool {
+        self.pacer.is_free() || self.waiting.0 == 0 || self.repairs_ahead <= 0
+    }
+
+    /// A repair of `bytes` left by the pace.
+    pub(super) fn repaired(&mut self, bytes: usize, now: Instant) {
+        // Without congestion control the pace is that of media alone.
+        if !self.pacer.is_free() {
+            self.pacer.left(bytes, now);
+            let bytes = i64::try_from(bytes).unwrap_or(TURN);
+            self.repairs_ahead = (self.repairs_ahead + bytes).min(TURN);
+        }
+    }
+
     /// What is left after all that could was taken.
-    pub(super) fn left_behind(&mut self, taken: &Taken) {
+    pub(super) fn left_behind(&mut self, taken: &Taken, now: Instant) {
+        let charged = i64::try_from(taken.charged).unwrap_or(TURN);
+        self.repairs_ahead = (self.repairs_ahead - charged).max(-TURN);
+        // What is left of the pace is of no use to video.
+        if taken.waiting == 0 || self.pacer.may_leave(now) {
+            self.repairs_ahead = self.repairs_ahead.min(0);
+        }
         self.waiting = (taken.waiting, taken.age);
         self.idle = taken.empty;
         self.due = taken.due;

@@ -33,6 +33,11 @@ const MOST_WAITING: usize = 1024;
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// A packet is not sent more often than this for one request.
 const MOST_COPIES: u8 = 3;
+/// Requests for a packet that are answered: it is sent again 1 + 2 + 3 + 3 + 3 times at most.
+const MOST_REQUESTS: u8 = 5;
+/// Repairs are no more than the media that was sent, but for so many bytes at a time: whoever asks
+/// for everything, again and again, does not get more than that out of us. A second of 8 Mbit/s.
+const MOST_AHEAD: usize = 1 << 20;
 /// A packet is not sent again sooner than this after the last time, whatever the round trip.
 const LEAST_HOLD: Duration = Duration::from_millis(15);
 /// A probe repeats the largest of so many packets: the fewer it takes, the better.
@@ -91,6 +96,8 @@ pub(super) struct History {
     /// The last packet of each media stream, as it left: a drain may repeat it.
     last: HashMap<u32, rtp::Packet>,
     waiting: VecDeque<Waiting>,
+    /// Bytes of repairs that media has not made up for, see [`MOST_AHEAD`].
+    ahead: usize,
     round_trip: Option<Duration>,
 }
 
@@ -129,6 +136,7 @@ impl History {
         let Some(stream) = self.streams.get_mut(&packet.header.ssrc) else {
             return;
         };
+        self.ahead = self.ahead.saturating_sub(packet.payload.len());
         stream.bytes += packet.payload.len();
         stream.packets.push_back(Entry {
             packet: packet.clone(),
@@ -201,12 +209,21 @@ impl History {
                     continue;
                 };
                 let under_way = |at| now.saturating_duration_since(at) < hold;
-                if entry.waiting || entry.again.is_some_and(under_way) {
+                if entry.waiting
+                    || entry.again.is_some_and(under_way)
+                    || entry.times >= MOST_REQUESTS
+                {
                     continue;
                 }
-                entry.waiting = true;
                 let copies = (entry.times + 1).min(MOST_COPIES);
-                entry.times = copies;
+                let ahead = self.ahead + entry.packet.payload.len() * usize::from(copies);
+                if ahead > MOST_AHEAD {
+                    // overflow: it is asked for again.
+                    return;
+                }
+                self.ahead = ahead;
+                entry.waiting = true;
+                entry.times += 1;
                 self.waiting.push_back(Waiting {
                     ssrc: nack.media_ssrc,
                     number,

@@ -88,31 +88,29 @@ impl MediaPath {
         self.history.bind(binding.ssrc, resending);
     }
 
-    /// Sends repairs that may leave by now; `false` if more wait than the path may get.
-    fn fill_repairs(&mut self, now: Instant) -> bool {
+    /// Sends repairs that may leave by now.
+    fn fill_repairs(&mut self, now: Instant) {
         while self.history.has_waiting() {
             // Without congestion control the pace is that of media alone.
-            let free = self.congestion.pacer.is_free();
-            if self.taken >= BATCH || !(free || self.congestion.pacer.may_leave(now)) {
-                return false;
+            let pacer = &self.congestion.pacer;
+            let paced = !pacer.is_free() && !pacer.may_leave(now);
+            if self.taken >= BATCH || paced || !self.congestion.is_turn_of_repairs() {
+                return;
             }
             let Some(packet) = self.history.next(now) else {
                 break;
             };
             self.taken += 1;
             let size = self.resend(packet, Purpose::Repair, now);
-            if !free {
-                self.congestion.pacer.left(size, now);
-            }
+            self.congestion.repaired(size, now);
         }
-        true
     }
 
     /// Takes what may leave by now, repairs first: they are late already.
     fn fill_media(&mut self, now: Instant) {
         let flowing = !self.congestion.is_up() && self.shared.outbound.is_flowing(now);
         self.congestion.prepare(flowing, now);
-        let repaired = self.fill_repairs(now);
+        self.fill_repairs(now);
         let mut batch = std::mem::take(&mut self.batch);
         let taken = self.shared.outbound.take(
             now,
@@ -143,9 +141,9 @@ impl MediaPath {
             self.write(now, Packet::Rtp(packet));
         }
         self.batch = batch;
-        self.congestion.left_behind(&taken);
-        // Repairs that wait hold up video, which is not to leave before them, but no audio.
-        if !repaired {
+        self.congestion.left_behind(&taken, now);
+        // Repairs that wait hold up video, up to half of the pace, but no audio.
+        if self.history.has_waiting() {
             let next = self.congestion.pacer.next(now);
             self.congestion.due = Some(taken.due.map_or(next, |due| due.min(next)));
         }

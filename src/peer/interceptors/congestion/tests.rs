@@ -165,6 +165,37 @@ fn repairs_and_what_waits_go_off_what_the_encoders_get_but_not_all() {
 }
 
 #[test]
+fn repairs_leave_half_of_the_pace_to_video_that_waits() {
+    let start = Instant::now();
+    let mut congestion = congestion(start, None);
+    let (mut repairs, mut video) = (0, 0);
+    for step in 0..2000 {
+        let now = start + step * MS;
+        congestion.prepare(true, now);
+        while congestion.pacer.may_leave(now) && congestion.is_turn_of_repairs() {
+            congestion.repaired(1000, now);
+            repairs += 1;
+        }
+        let mut taken = Taken {
+            waiting: 100_000,
+            ..Taken::default()
+        };
+        while congestion.pacer.may_leave(now) {
+            congestion.pacer.left(1000, now);
+            taken.charged += 1000;
+            video += 1;
+        }
+        congestion.left_behind(&taken, now);
+    }
+    let part = f64::from(repairs) / f64::from(repairs + video);
+    assert!((0.4..0.6).contains(&part), "{repairs} and {video}");
+    // Nothing else waits: all of it is theirs.
+    congestion.left_behind(&Taken::default(), start);
+    congestion.repaired(1000, start);
+    assert!(congestion.is_turn_of_repairs());
+}
+
+#[test]
 fn an_estimate_is_told_each_second_while_something_is_sent_and_no_longer() {
     let start = Instant::now();
     let mut congestion = congestion(start, None);

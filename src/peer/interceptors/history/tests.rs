@@ -171,6 +171,34 @@ fn a_packet_is_sent_again_once_in_a_round_trip() {
 }
 
 #[test]
+fn a_packet_is_sent_again_a_few_times_and_no_more() {
+    let mut test = Test::new(rtx());
+    test.sent(1, 3, 0);
+    let copies: Vec<usize> = (0..20)
+        .map(|round| test.asked(&[1], round * 50, Some(50)).len())
+        .collect();
+    assert_eq!(copies[..6], [1, 2, 3, 3, 3, 0]);
+    assert_eq!(copies.iter().sum::<usize>(), 12);
+}
+
+#[test]
+fn repairs_are_little_more_than_the_media() {
+    let mut test = Test::new(rtx());
+    let (mut sent, mut repairs) = (0, 0);
+    for round in 0..200u16 {
+        let numbers: Vec<u16> = (round * 10..round * 10 + 10).collect();
+        let at = u64::from(round) * 20;
+        numbers.iter().for_each(|n| test.sent(*n, 1000, at));
+        sent += 10;
+        // All of the last second is asked for, as often as it may be.
+        let all: Vec<u16> = (numbers[0].saturating_sub(500)..numbers[0] + 10).collect();
+        repairs += test.asked(&all, at, Some(20)).len();
+    }
+    let most = sent + MOST_AHEAD / 1000;
+    assert!(repairs > sent && repairs <= most, "{repairs} of {sent}");
+}
+
+#[test]
 fn what_is_asked_for_twice_waits_once_and_what_waited_too_long_stays() {
     let mut test = Test::new(rtx());
     test.sent(1, 3, 0);
