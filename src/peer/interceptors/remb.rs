@@ -59,15 +59,18 @@ impl ReceiverEstimate {
     /// A packet of `size` bytes that left at `sent` by the remote's clock, if it says so.
     pub(super) fn arrived(&mut self, size: usize, sent: Option<AbsSendTime>, now: Instant) {
         let bits = u32::try_from(size * 8).unwrap_or(u32::MAX);
-        self.begun.get_or_insert(now);
-        self.arrivals.push_back((now, bits));
-        self.bits += u64::from(bits);
         while let Some((at, bits)) = self.arrivals.front().copied()
-            && (now.saturating_duration_since(at) > WINDOW || self.arrivals.len() > MOST)
+            && (now.saturating_duration_since(at) > WINDOW || self.arrivals.len() >= MOST)
         {
             self.arrivals.pop_front();
             self.bits -= u64::from(bits);
         }
+        if self.arrivals.is_empty() {
+            // After a pause, too: part of a window says nothing of the path.
+            self.begun = Some(now);
+        }
+        self.arrivals.push_back((now, bits));
+        self.bits += u64::from(bits);
         if let Some(sent) = sent {
             self.delays.add(sent, now);
         }
@@ -238,6 +241,27 @@ mod tests {
     fn random_loss_is_not_taken_for_a_narrow_path() {
         let seen = run("delay=25ms loss=10%", 3e6, 20);
         assert!(seen[12..].iter().all(|(rate, _)| *rate > 2.4e6), "{seen:?}");
+    }
+
+    #[test]
+    fn what_queues_after_a_pause_is_measured_before_less_is_told() {
+        let mut remote = ReceiverEstimate::default();
+        let start = Instant::now();
+        let mut least = f64::MAX;
+        let waits = [(0, 0), (10_000, 100)];
+        for (begin, wait) in waits {
+            // 2 Mbit/s for 5 s, each time.
+            for tick in 0..1000 {
+                let sent = Duration::from_millis(begin + tick * 5);
+                let now = start + sent + Duration::from_millis(wait);
+                remote.arrived(1250, Some(AbsSendTime::from_time(sent)), now);
+                least = remote
+                    .estimate
+                    .map_or(least, |estimate| estimate.min(least));
+            }
+        }
+        assert!(remote.limited, "what waited was seen");
+        assert!(least > 1.5e6, "{least}");
     }
 
     #[test]
