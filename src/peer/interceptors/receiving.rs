@@ -93,7 +93,11 @@ impl MediaPath {
         let Some(source) = self.sources.get_mut(&packet.header.ssrc) else {
             return Ok(());
         };
-        let arrival = source.accept(packet.header.sequence_number);
+        let sequence = packet.header.sequence_number;
+        if how != How::Sent && source.is_restart(sequence) {
+            return Ok(());
+        }
+        let arrival = source.accept(sequence);
         let mut repaired = how != How::Sent;
         match (arrival, &mut source.requests) {
             (Arrival::Next { number, skipped }, Some(requests)) => {

@@ -214,6 +214,9 @@ impl MediaPath {
             }
         };
         if let Some(media) = primary.as_ref().filter(|block| !is_repair(block)) {
+            if !self.has_codec(stream, media.payload_type) {
+                return Ok(());
+            }
             packet.header.payload_type = media.payload_type;
             packet.payload = media.payload.clone();
             self.take(stream, packet, how, now)?;
@@ -237,6 +240,14 @@ impl MediaPath {
             self.gain(stream, gained, now)?;
         }
         Ok(())
+    }
+
+    /// Whether `payload_type` is that of a codec of stream `stream`: what is inside of RED, or was
+    /// made from FEC, is whatever somebody sent.
+    fn has_codec(&self, stream: usize, payload_type: u8) -> bool {
+        let codecs = self.lines.get(stream).map(|line| &line.config.codecs);
+        let mut codecs = codecs.into_iter().flatten();
+        codecs.any(|codec| codec.payload_type == payload_type)
     }
 
     fn codec_name(&self, stream: usize, ssrc: u32) -> String {
@@ -278,14 +289,7 @@ impl MediaPath {
         now: Instant,
     ) -> Result<(), Error> {
         for packet in gained.packets {
-            let payload_type = packet.header.payload_type;
-            let line = self.lines.get(stream);
-            let known = |line: &crate::peer::shared::Line| {
-                let mut codecs = line.config.codecs.iter();
-                codecs.any(|codec| codec.payload_type == payload_type)
-            };
-            // It is made of what somebody sent.
-            if line.is_some_and(known) {
+            if self.has_codec(stream, packet.header.payload_type) {
                 self.take(stream, packet, How::Recovered, now)?;
             }
         }
@@ -303,6 +307,9 @@ impl MediaPath {
         let Some(source) = self.sources.get_mut(&ssrc) else {
             return;
         };
+        if source.is_restart(number) {
+            return;
+        }
         let Arrival::Late(extended) = source.accept(number) else {
             return;
         };
@@ -337,8 +344,103 @@ fn marshalled(header: &rtp::header::Header) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use bytes::Bytes;
+
+    use super::*;
+    use crate::media::codec::{Codec, MediaKind};
+    use crate::media::queue::Popped;
+    use crate::peer::shared::{EVENT_CAPACITY, Shared};
+    use crate::peer::{Direction, StreamConfig};
+
+    const RED: u8 = 122;
+    const SSRC: u32 = 7;
+
+    /// Receives VP8 (96) that is protected by ULPFEC.
+    fn path() -> MediaPath {
+        let codec = Codec {
+            kind: MediaKind::Video,
+            name: "VP8".to_owned(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: String::new(),
+            payload_type: 96,
+            rtx_payload_type: Some(97),
+            feedback: vec!["nack".to_owned()],
+        };
+        let line = StreamConfig {
+            kind: MediaKind::Video,
+            direction: Direction::RecvOnly,
+            mid: "0".to_owned(),
+            codecs: vec![codec],
+            extensions: Vec::new(),
+            msid: None,
+            fec: Some(Protection {
+                scheme: fec::Scheme::Ulpfec,
+                payload_type: 124,
+                red: Some((RED, None)),
+                percentage: None,
+            }),
+            rtcp_rsize: true,
+        };
+        let (events, _) = tokio::sync::mpsc::channel(EVENT_CAPACITY);
+        let shared = Arc::new(Shared::new(events, false, Vec::new()));
+        shared.set_lines(vec![line], None);
+        let mut path = MediaPath::new(shared);
+        path.refresh();
+        path
+    }
+
+    fn packet(payload_type: u8, number: u16, payload: Bytes) -> rtp::Packet {
+        let header = rtp::header::Header {
+            version: 2,
+            payload_type,
+            sequence_number: number,
+            ssrc: SSRC,
+            ..Default::default()
+        };
+        rtp::Packet { header, payload }
+    }
+
+    fn delivered(path: &MediaPath) -> usize {
+        let queue = &path.lines[0].inbound;
+        std::iter::from_fn(|| match queue.pop(Duration::ZERO) {
+            Popped::Item(item) => Some(item),
+            _ => None,
+        })
+        .count()
+    }
+
+    #[test]
+    fn what_is_inside_of_red_must_be_of_a_codec_of_the_line() {
+        let mut path = path();
+        let now = Instant::now();
+        let media = Bytes::from_static(&[0x10, 0, 0, 0]);
+        for (number, inside) in [(1, 96), (2, 97), (3, RED), (4, 0)] {
+            let packet = packet(RED, number, red::wrap(inside, &media));
+            path.read_fec(0, packet, How::Sent, now).unwrap();
+        }
+        assert_eq!(delivered(&path), 1);
+    }
+
+    #[test]
+    fn only_media_as_it_was_sent_begins_a_new_numbering() {
+        let mut path = path();
+        let now = Instant::now();
+        let media = |number| packet(96, number, Bytes::from_static(&[0x10, 0, 0, 0]));
+        path.take(0, media(20_000), How::Sent, now).unwrap();
+        path.take(0, media(1_000), How::Resent, now).unwrap();
+        path.take(0, media(1_001), How::Recovered, now).unwrap();
+        path.nothing(0, SSRC, 1_002, now);
+        path.take(0, media(20_001), How::Sent, now).unwrap();
+        assert_eq!(delivered(&path), 2);
+        assert_eq!(path.sources[&SSRC].lost(), 0);
+        path.take(0, media(1_000), How::Sent, now).unwrap();
+        path.take(0, media(1_001), How::Resent, now).unwrap();
+        assert_eq!(delivered(&path), 2);
+    }
 
     #[test]
     fn a_header_is_what_it_was_with_all_the_padding_of_its_extensions() {

@@ -67,10 +67,21 @@ impl Source {
         }
     }
 
+    /// Whether `sequence` is of a new numbering, if it is media as it was sent: what is repeated or
+    /// made again is of the old one, and too late.
+    pub(super) fn is_restart(&self, sequence: u16) -> bool {
+        self.step(sequence) <= -RESTART
+    }
+
+    /// From the highest number to `sequence`.
+    fn step(&self, sequence: u16) -> i32 {
+        i32::from(sequence.wrapping_sub(self.highest as u16) as i16)
+    }
+
     /// Notes a packet.
     pub(super) fn accept(&mut self, sequence: u16) -> Arrival {
-        let step = i32::from(sequence.wrapping_sub(self.highest as u16) as i16);
-        if step <= -RESTART {
+        let step = self.step(sequence);
+        if self.is_restart(sequence) {
             let first = u32::from(sequence) + 0x1_0000;
             (self.lowest, self.highest, self.received) = (first, first, 1);
             self.bits.fill(0);
