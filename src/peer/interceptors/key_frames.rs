@@ -11,8 +11,10 @@ use crate::media::keyframe::is_key;
 const ENCODING: Duration = Duration::from_millis(100);
 /// From one request to the next at most.
 const LONGEST: Duration = Duration::from_secs(2);
-/// Requests before it is left at that: whoever answers none of these will answer none.
+/// Requests before it is asked for seldom only: whoever answers none of these may answer none.
 const MOST: u32 = 10;
+/// From one such request to the next, while media comes.
+const SELDOM: Duration = Duration::from_secs(10);
 
 /// One stream's need; see the module.
 pub(super) struct KeyFrames {
@@ -22,6 +24,8 @@ pub(super) struct KeyFrames {
     /// Only a key frame behind this packet helps.
     missed: Option<u32>,
     due: Option<Instant>,
+    /// After [`MOST`] requests: what comes from then on makes the next one.
+    again: Option<Instant>,
     asked: u32,
 }
 
@@ -37,22 +41,27 @@ impl KeyFrames {
             first: Some(timestamp),
             missed: None,
             due: None,
+            again: None,
             asked: 0,
         })
     }
 
     /// Packet `number` is here.
     pub(super) fn came(&mut self, number: u32, timestamp: u32, payload: &[u8], now: Instant) {
-        if self.first.is_none() && self.due.is_none() {
+        if self.first.is_none() && self.due.is_none() && self.again.is_none() {
             return;
         }
         if self.missed.is_none_or(|missed| number > missed) && is_key(&self.codec, payload) {
             self.first = None;
             self.due = None;
+            self.again = None;
         } else if self.first.is_some_and(|first| first != timestamp) {
             // The first frame is over, and no decoder could begin with it.
             self.first = None;
             self.need(now);
+        } else if self.again.is_some_and(|at| now >= at) {
+            self.again = None;
+            self.due = Some(now);
         }
     }
 
@@ -71,6 +80,7 @@ impl KeyFrames {
     fn need(&mut self, now: Instant) {
         if self.due.is_none() {
             self.due = Some(now);
+            self.again = None;
             self.asked = 0;
         }
     }
@@ -86,8 +96,13 @@ impl KeyFrames {
             return false;
         }
         let wait = (round_trip + ENCODING) * (1 << self.asked.min(4));
-        self.asked += 1;
-        self.due = (self.asked < MOST).then(|| now + wait.min(LONGEST));
+        self.asked = self.asked.saturating_add(1);
+        if self.asked < MOST {
+            self.due = Some(now + wait.min(LONGEST));
+        } else {
+            self.due = None;
+            self.again = Some(now + SELDOM);
+        }
         true
     }
 }
@@ -151,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_never_answers_is_left_alone() {
+    fn whoever_never_answers_is_asked_seldom_and_only_while_media_comes() {
         let (mut stream, mut now) = stream();
         stream.missed(1, now);
         let mut asked = 0;
@@ -160,5 +175,16 @@ mod tests {
             asked += u32::from(stream.poll(now, ROUND_TRIP));
         }
         assert_eq!(asked, MOST);
+        stream.came(2, 0, &DELTA, now + SELDOM - ENCODING);
+        assert_eq!(stream.next(), None);
+        for _ in 0..3 {
+            now += SELDOM;
+            stream.came(2, 0, &DELTA, now);
+            assert!(stream.poll(now, ROUND_TRIP));
+            assert_eq!(stream.next(), None);
+        }
+        stream.came(3, 0, &KEY, now);
+        stream.came(4, 0, &DELTA, now + SELDOM);
+        assert_eq!(stream.next(), None);
     }
 }
