@@ -172,7 +172,7 @@ impl Congestion {
             self.begin(now);
         }
         let Some(bandwidth) = &mut self.bandwidth else {
-            self.pacer.set(Pacing::default());
+            self.pacer.set(Pacing::default(), now);
             return;
         };
         if self.probe.as_ref().is_some_and(|probe| now >= probe.until) {
@@ -189,13 +189,14 @@ impl Congestion {
         }
         let target = bandwidth.target();
         let most = self.limits.map_or(u64::MAX, |limits| limits.max);
-        self.pacer.set(Pacing {
+        let pacing = Pacing {
             target,
             // At the most that the user allows nothing is known of what the path carries above it:
             // a film that is above it is not to suffer from that.
             limited: bandwidth.congested() && target < most,
             probe: self.probe.as_ref().map(|running| running.probe.rate),
-        });
+        };
+        self.pacer.set(pacing, now);
     }
 
     /// Whether padding should leave now, as a probe is under way and media does not fill it.

@@ -19,6 +19,9 @@ const LATENESS: Duration = Duration::from_millis(20);
 const LEAST_FREE: u64 = 250_000;
 /// A frame that is late already is finished within this.
 const AT_ONCE: Duration = Duration::from_millis(5);
+/// More than this of what left is not paid for: audio, which leaves unhindered on however narrow a
+/// path, would hold up video long after the path is wide again.
+const MOST_DEBT: Duration = Duration::from_millis(500);
 /// What may wait on a path with a limit, at the pacing rate.
 const MOST_WAITING: Duration = Duration::from_millis(400);
 
@@ -46,8 +49,17 @@ pub(in crate::peer) struct Pacer {
 }
 
 impl Pacer {
-    pub(in crate::peer) fn set(&mut self, pacing: Pacing) {
+    /// What is known now; what is not paid for yet is paid at the new rate.
+    pub(in crate::peer) fn set(&mut self, pacing: Pacing, now: Instant) {
+        let before = self.rate();
         self.pacing = pacing;
+        let rate = self.rate();
+        let debt = self.paid.map(|paid| paid.saturating_duration_since(now));
+        if let Some(debt) = debt.filter(|debt| rate != before && !debt.is_zero()) {
+            let micros = u64::try_from(debt.as_micros()).unwrap_or(u64::MAX);
+            let bytes = micros.saturating_mul(before) / 1_000_000;
+            self.paid = Some(now + time_of(bytes, rate).min(MOST_DEBT));
+        }
     }
 
     pub(super) fn is_limited(&self) -> bool {
@@ -103,7 +115,8 @@ impl Pacer {
         };
         let from = now.checked_sub(credit).unwrap_or(now);
         let paid = self.paid.map_or(now, |paid| paid.max(from));
-        self.paid = Some(paid + time_of(bytes as u64, self.rate()));
+        let paid = paid + time_of(bytes as u64, self.rate());
+        self.paid = Some(paid.min(now + MOST_DEBT));
     }
 
     /// When the next packet may leave, as one waits: a burst later, not a packet later.
@@ -133,4 +146,51 @@ impl Pacer {
 
 fn time_of(bytes: u64, bytes_per_second: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(1_000_000) / bytes_per_second.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn limited(target: u64) -> Pacing {
+        Pacing {
+            target,
+            limited: true,
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn what_left_unhindered_holds_nothing_up_for_long() {
+        let mut now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set(limited(20_000), now);
+        // Sound of 64 kbit/s.
+        for _ in 0..1000 {
+            pacer.left(160, now);
+            now += 20 * MS;
+        }
+        assert!(!pacer.may_leave(now), "there is no room for anything else");
+        let mut wide = pacer;
+        assert!(wide.next(now) <= now + MOST_DEBT);
+        wide.set(limited(1_000_000), now);
+        assert!(wide.may_leave(now + 20 * MS), "{:?}", wide.next(now) - now);
+    }
+
+    #[test]
+    fn what_is_owed_is_owed_at_another_rate_too() {
+        let now = Instant::now();
+        let mut pacer = Pacer::default();
+        pacer.set(limited(800_000), now);
+        pacer.left(12_000, now);
+        let owed = |pacer: &mut Pacer| pacer.next(now).saturating_duration_since(now);
+        assert_eq!(owed(&mut pacer), 100 * MS);
+        pacer.set(limited(400_000), now);
+        assert_eq!(owed(&mut pacer), 200 * MS);
+        pacer.set(limited(400_000), now + 100 * MS);
+        pacer.set(limited(800_000), now + 100 * MS);
+        assert_eq!(owed(&mut pacer), 150 * MS);
+    }
 }

@@ -93,11 +93,12 @@ fn take_all(outbound: &Outbound, now: Instant, taken: &mut Vec<Numbered>) {
 
 fn limited(target: u64) -> Pacer {
     let mut pacer = Pacer::default();
-    pacer.set(Pacing {
+    let pacing = Pacing {
         target,
         limited: true,
         probe: None,
-    });
+    };
+    pacer.set(pacing, Instant::now());
     pacer
 }
 
@@ -125,10 +126,11 @@ fn a_key_frame_is_spread_and_is_gone_in_time_whatever_the_estimate() {
         outbound.open(None);
         let start = Instant::now();
         let mut pacer = Pacer::default();
-        pacer.set(Pacing {
+        let pacing = Pacing {
             target,
             ..Pacing::default()
-        });
+        };
+        pacer.set(pacing, start);
         outbound.push(0, picture(true, 300), start);
         let mut taken = Vec::new();
         let end = take_paced(
@@ -163,10 +165,11 @@ fn a_film_far_above_the_estimate_loses_nothing_while_the_path_showed_no_limit() 
     outbound.open(None);
     let start = Instant::now();
     let mut pacer = Pacer::default();
-    pacer.set(Pacing {
+    let pacing = Pacing {
         target: 2_000_000,
         ..Pacing::default()
-    });
+    };
+    pacer.set(pacing, start);
     let mut taken = Vec::new();
     let mut now = start;
     // 40 Mbit/s at 25 fps, a key frame of four times the size each second.
