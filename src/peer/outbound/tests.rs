@@ -4,6 +4,8 @@ use super::*;
 use crate::media::rtp_packet::OutboundPacket;
 use crate::peer::Direction;
 
+mod bounds;
+
 fn codec() -> Codec {
     Codec {
         kind: MediaKind::Video,
