@@ -32,7 +32,7 @@ use crate::media::rtp_packet::OutboundFrame;
 
 /// Payload bytes that may wait: some three seconds of 20 Mbit/s.
 pub(super) const MAX_BYTES: usize = 8 << 20;
-/// Frames that may wait, whatever their size.
+/// Frames that may wait, whatever their size; those of backlogs are bounded elsewhere.
 pub(super) const MAX_FRAMES: usize = 2048;
 /// A stream that waits for a key frame, with room for it, asks for one this often.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -323,7 +323,7 @@ impl Outbound {
             let ask = skip.is_due(now);
             return Pushed::TooEarly { ask };
         }
-        let frames = state.audio.frames.len() + state.video.frames.len();
+        let frames = state.audio.live + state.video.live;
         let bytes = state.audio.bytes + state.video.bytes;
         let full = frames > 0 && (frames >= MAX_FRAMES || bytes + frame.len() > MAX_BYTES);
         // A key frame may be larger than all that may wait: what is behind it need not go for it.
@@ -355,11 +355,9 @@ impl Outbound {
             (true, true) => (&mut state.video, KEY_SPREAD),
             (true, false) => (&mut state.video, SPREAD),
         };
-        let mut replaced = 0;
-        if key && most.is_some_and(|most| lane.bytes > most) {
-            // overflow: DROPS (counted): all of it is too late, and this one needs none of it.
-            replaced = lane.remove(index, |waiting| waiting.gone == 0 && !waiting.paced);
-        }
+        // overflow: DROPS (counted): all of it is too late, and this one needs none of it.
+        let late = most.filter(|_| key);
+        let replaced = late.map_or(0, |most| lane.make_way(index, most));
         let waiting = Waiting {
             stream: index,
             frame,

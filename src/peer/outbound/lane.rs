@@ -27,7 +27,9 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(super) struct Lane {
     pub(super) frames: VecDeque<Waiting>,
-    /// Payload of what was pushed one by one and waits, ...
+    /// What of it was pushed one by one, frames, ...
+    pub(super) live: usize,
+    /// ... its payload, ...
     pub(super) bytes: usize,
     /// ... and of what of it is no key frame.
     pub(super) delta_bytes: usize,
@@ -40,6 +42,7 @@ impl Lane {
     pub(super) fn push(&mut self, waiting: Waiting, spread: Duration) {
         if !waiting.paced {
             let size = waiting.frame.len();
+            self.live += 1;
             self.bytes += size;
             if !waiting.frame.key {
                 self.delta_bytes += size;
@@ -70,10 +73,23 @@ impl Lane {
             if !waiting.paced {
                 let left = waiting.frame.packets.iter().skip(waiting.gone);
                 let bytes = left.map(|p| p.payload.len()).sum();
+                self.live = self.live.saturating_sub(1);
                 self.uncount(bytes, waiting.frame.key);
             }
         }
         removed
+    }
+
+    /// Takes out what waits of `stream` and was not begun, if more than `most` waits, its backlog
+    /// included: a key frame comes. Gives the number of frames.
+    pub(super) fn make_way(&mut self, stream: usize, most: usize) -> u64 {
+        let of_backlog = |waiting: &&Waiting| waiting.paced && waiting.stream == stream;
+        let backlog = self.frames.iter().filter(of_backlog);
+        let backlog: usize = backlog.map(|waiting| waiting.frame.len()).sum();
+        if self.bytes + backlog <= most {
+            return 0;
+        }
+        self.remove(stream, |waiting| waiting.gone == 0)
     }
 
     pub(super) fn clear(&mut self) {
@@ -129,6 +145,13 @@ impl Lane {
         (taken, into): (&mut Taken, &mut Vec<Numbered>),
     ) {
         while into.len() < limit {
+            // Before a backlog's pace is spent on a frame that does not leave.
+            if !unhindered && pacer.is_limited() && !pacer.may_leave(now) {
+                if !self.frames.is_empty() {
+                    taken.come_at(Some(pacer.next(now)));
+                }
+                return;
+            }
             let at = match self.next(streams, now) {
                 Ok(at) => at,
                 Err(due) => {
@@ -169,6 +192,7 @@ impl Lane {
             }
             if done {
                 if let Some(waiting) = self.frames.remove(at) {
+                    self.live = self.live.saturating_sub(usize::from(!waiting.paced));
                     taken.frames.push(waiting.stream);
                 }
             } else if into.len() < limit {
