@@ -405,6 +405,8 @@ impl Bandwidth {
         if self.silence_over().is_some_and(|at| at <= now) {
             // Packets or feedback no longer come through.
             self.silenced = Some(now);
+            // Only of what is sent from now on: who pauses is to hear nothing.
+            self.unheard = None;
             let before = self.rate.current();
             self.rate.lower(SILENCE_FACTOR * before, now);
             self.probes.dropped(before, now);
@@ -416,10 +418,8 @@ impl Bandwidth {
     fn silence_over(&self) -> Option<Instant> {
         // A remote that never gave feedback gives none.
         self.heard?;
-        Some(match self.silenced {
-            Some(silenced) => silenced + SILENCE_INTERVAL,
-            None => self.unheard? + SILENCE,
-        })
+        let patience = self.silenced.map_or(SILENCE, |_| SILENCE_INTERVAL);
+        Some(self.unheard? + patience)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -272,3 +272,31 @@ fn a_changed_start_begins_anew_and_a_raised_bound_is_probed() {
     assert_eq!(bandwidth.target(), 300_000);
     assert_eq!(bandwidth.poll_probe(end).unwrap().rate, 900_000);
 }
+
+#[test]
+fn a_pause_is_no_silence_of_the_remote() {
+    let start = Instant::now();
+    let mut bandwidth = Bandwidth::new(limits(30_000, 900_000, 8_000_000));
+    steady(&mut bandwidth, start, 10, |bandwidth, news, now| {
+        bandwidth.feedback(&news, now);
+    });
+    let before = bandwidth.target();
+    // What tells of the last packet is lost.
+    let mut now = start + Duration::from_secs(10);
+    bandwidth.sent(packet(Some(0)), now);
+    let mut fired = 0;
+    while let Some(at) = bandwidth.poll_timeout().filter(|_| fired < 100) {
+        bandwidth.handle_timeout(at);
+        (now, fired) = (at, fired + 1);
+    }
+    assert_eq!(fired, 1);
+    let after = bandwidth.target();
+    assert!(after > before * 7 / 10, "{before} {after}");
+    // What is sent after the pause has time to be answered, ...
+    now += Duration::from_secs(60);
+    bandwidth.sent(packet(Some(1)), now);
+    assert!(bandwidth.poll_timeout() >= Some(now + Duration::from_secs(1)));
+    // ... and if it is not, less is sent.
+    bandwidth.handle_timeout(now + Duration::from_secs(1));
+    assert!(bandwidth.target() < after);
+}
