@@ -48,7 +48,11 @@ impl Wanted {
     /// The user's bounds within the remote's.
     pub(super) fn within(self, own: BitrateLimits) -> BitrateLimits {
         let max = self.max.map_or(own.max, |max| max.max(LEAST).min(own.max));
-        let min = self.min.map_or(own.min, |min| min.max(own.min)).min(max);
+        // With a least that is as much as the most, loss and delay would count for nothing: that is
+        // not for a remote to ask.
+        let most = own.start.min(max / 2);
+        let min = self.min.map_or(own.min, |min| min.min(most).max(own.min));
+        let min = min.min(max);
         let start = self.start.unwrap_or(own.start).clamp(min, max);
         BitrateLimits {
             min,
@@ -157,6 +161,33 @@ mod tests {
         assert_eq!(
             (limits.min, limits.start, limits.max),
             (300_000, 1_500_000, 2_500_000)
+        );
+    }
+
+    #[test]
+    fn no_least_that_a_remote_states_turns_congestion_control_off() {
+        let fmtp = "a=fmtp:96 x-google-min-bitrate=8000
+";
+        let sound = "a=fmtp:111 x-google-min-bitrate=8000
+";
+        let limits = wanted("", fmtp, sound).within(OWN);
+        assert_eq!((limits.min, limits.max), (2_000_000, 8_000_000));
+        let limits = wanted(
+            "b=TIAS:1000000
+",
+            fmtp,
+            "",
+        )
+        .within(OWN);
+        assert_eq!((limits.min, limits.max), (500_000, 1_000_000));
+        let own = BitrateLimits {
+            min: 6_000_000,
+            ..OWN
+        };
+        assert_eq!(
+            wanted("", fmtp, "").within(own).min,
+            6_000_000,
+            "as the user wants"
         );
     }
 
