@@ -383,7 +383,7 @@ impl Bandwidth {
         }
     }
 
-    /// The remote estimates so many bit/s (REMB).
+    /// The remote estimates so many bit/s (REMB); 0 is no estimate, as libwebrtc takes it.
     pub(super) fn remote_estimate(&mut self, bitrate: u64, now: Instant) {
         self.reports.remb(bitrate as f64, now);
         self.clamp();

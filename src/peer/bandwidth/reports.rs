@@ -68,7 +68,14 @@ impl Reports {
         self.estimate = self.estimate.clamp(min, max);
     }
 
+    /// The remote's estimate; 0 lifts it, and tells of nothing that would fit.
     pub(super) fn remb(&mut self, bitrate: f64, now: Instant) {
+        if bitrate <= 0.0 {
+            if let Some((remote, _)) = &mut self.remote {
+                *remote = f64::INFINITY;
+            }
+            return;
+        }
         let (_, first) = *self.remote.get_or_insert((bitrate, now));
         self.remote = Some((bitrate, first));
         let early = now.saturating_duration_since(first) < START_PHASE;

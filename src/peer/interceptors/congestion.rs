@@ -49,6 +49,10 @@ const TURN: i64 = 16_000;
 /// SSRCs at a time: of each m-line its own, its retransmissions' and its FEC's.
 const MAX_SOURCES: usize = 256;
 
+/// What rtc-rtcp 0.21 reads a REMB of zero as, bit/s: it puts exponent and mantissa together to a
+/// float, in which a mantissa of zero is a one.
+const REMB_ZERO: f32 = 8_388_608.0;
+
 /// What a packet is sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -332,8 +336,11 @@ impl Congestion {
             if let Some(feedback) = any.downcast_ref::<TransportLayerCc>() {
                 bandwidth.feedback(feedback, now);
             } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-                if remb.bitrate.is_finite() && remb.bitrate >= 0.0 {
-                    bandwidth.remote_estimate(remb.bitrate as u64, now);
+                let bitrate = remb.bitrate;
+                if bitrate == REMB_ZERO {
+                    bandwidth.remote_estimate(0, now);
+                } else if bitrate.is_finite() && bitrate >= 0.0 {
+                    bandwidth.remote_estimate(bitrate as u64, now);
                 }
             } else if let Some(report) = any.downcast_ref::<ReceiverReport>() {
                 report_loss(&mut self.sources, bandwidth, &report.reports, now);

@@ -248,6 +248,8 @@ fn the_remotes_estimate_bounds_and_leads() {
     assert_eq!(bandwidth.target(), 700_000);
     bandwidth.remote_estimate(1, now);
     assert_eq!(bandwidth.target(), 200_000);
+    bandwidth.remote_estimate(0, now);
+    assert_eq!(bandwidth.target(), 1_500_000, "zero is no estimate");
     reports(&mut bandwidth, &mut now, 10, 0.0);
     bandwidth.remote_estimate(u64::MAX, now);
     assert!(bandwidth.target() <= 2_000_000);

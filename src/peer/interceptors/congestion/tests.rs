@@ -113,6 +113,18 @@ fn what_the_remote_estimates_is_a_bound() {
         estimate.media > 270_000 && estimate.media < 300_000,
         "{estimate:?}"
     );
+    // What comes of a REMB of zero lifts the bound, and tells of nothing that would fit.
+    let zero = [
+        0x8f, 206, 0, 5, 0, 0, 0, 9, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 1, 0, 0, 0, 0, 0, 0, 1,
+    ];
+    let zero = rtcp::packet::unmarshal(&mut &zero[..]).unwrap();
+    congestion.read(&zero, None, now);
+    let lifted = congestion.estimate().map(|e| e.total);
+    assert!(
+        lifted > Some(300_000) && lifted < Some(8_000_000),
+        "{lifted:?}"
+    );
+    congestion.read(&[remb(300_000.0)], None, now);
     for nonsense in [f32::NAN, f32::INFINITY, -1.0] {
         congestion.read(&[remb(nonsense)], None, now);
         assert_eq!(congestion.estimate().map(|e| e.total), Some(300_000));
