@@ -250,11 +250,11 @@ impl WebRtcPeer {
 
     /// Applies an offer's transport, unless it is the one we have.
     async fn answer_transport(&self, link: &Link, transport: Transport) -> Result<(), PeerError> {
-        let same = lock(&self.dialogue)
-            .remote
+        let former = lock(&self.dialogue).remote.clone();
+        if former
             .as_ref()
-            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd);
-        if same {
+            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd)
+        {
             return Ok(());
         }
         let remote =
@@ -264,6 +264,7 @@ impl WebRtcPeer {
             .await
             .map_err(refused)?;
         let answer = link.connection.create_answer(None).await.map_err(refused)?;
+        lock(&self.shared.control).another_path |= former.is_some();
         self.shared.nudge.checks_started();
         link.connection
             .set_local_description(answer)
@@ -382,6 +383,7 @@ impl Peer for WebRtcPeer {
             let server = description::setup(&transport) == Setup::Active;
             self.shared.dtls_server.store(server, Ordering::Release);
         }
+        lock(&self.shared.control).another_path |= former.is_some();
         self.shared.nudge.checks_started();
         let remote =
             RTCSessionDescription::answer(description::canonical(&transport)).map_err(refused)?;

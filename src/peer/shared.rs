@@ -62,6 +62,8 @@ pub(super) struct Control {
     pub(super) bye: bool,
     /// New bounds of what may be sent.
     pub(super) limits: Option<BitrateLimits>,
+    /// ICE began anew: what was measured may be of another path.
+    pub(super) another_path: bool,
     asked: HashMap<usize, Instant>,
 }
 

@@ -187,7 +187,9 @@ impl Bandwidth {
             self.queue.reset();
             self.acknowledged.reset();
             self.loss.reset();
+            self.reports.forget_remote();
             self.limit_seen = None;
+            (self.unheard, self.silenced) = (None, None);
         }
         self.connected = true;
         self.probes

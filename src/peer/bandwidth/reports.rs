@@ -59,6 +59,11 @@ impl Reports {
         self.remote.map(|(bitrate, _)| bitrate)
     }
 
+    /// What the remote estimated was of another path.
+    pub(super) fn forget_remote(&mut self) {
+        self.remote = None;
+    }
+
     /// Part of the packets, smoothed.
     pub(super) fn fraction(&self) -> f64 {
         self.smoothed

@@ -135,6 +135,15 @@ impl Congestion {
         self.bandwidth = Some(bandwidth);
     }
 
+    /// ICE began anew: what is known may be of another path.
+    pub(super) fn another_path(&mut self, now: Instant) {
+        self.probe = None;
+        self.pacer.forgive();
+        if let Some(bandwidth) = &mut self.bandwidth {
+            bandwidth.connected(now);
+        }
+    }
+
     /// A source of ours, the media that it is or repairs, and the id of the transport-wide number
     /// if the remote takes one.
     pub(super) fn bind(&mut self, ssrc: u32, of: u32, number: Option<u8>) {

@@ -14,6 +14,7 @@ use rtc::shared::TransportContext;
 use super::congestion::Purpose;
 use super::history::Resending;
 use super::media_path::{BATCH, MediaPath, stream_info};
+use super::nack::AnswerTime;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::outbound::{Binding, Numbered};
 use crate::peer::shared::lock;
@@ -62,9 +63,17 @@ impl MediaPath {
                 stats.rtx_ssrc = rtx.unwrap_or_default();
             });
         }
-        let limits = lock(&self.shared.control).limits.take();
+        let (limits, another_path) = {
+            let mut control = lock(&self.shared.control);
+            let another_path = std::mem::take(&mut control.another_path);
+            (control.limits.take(), another_path)
+        };
         if let Some(limits) = limits {
             self.congestion.set_limits(limits, now);
+        }
+        if another_path {
+            self.congestion.another_path(now);
+            self.answers = AnswerTime::default();
         }
     }
 

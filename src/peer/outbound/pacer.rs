@@ -62,6 +62,11 @@ impl Pacer {
         }
     }
 
+    /// What left is paid for: it went another way.
+    pub(in crate::peer) fn forgive(&mut self) {
+        self.paid = None;
+    }
+
     pub(super) fn is_limited(&self) -> bool {
         self.pacing.limited
     }

@@ -243,3 +243,24 @@ fn without_control_nothing_is_estimated() {
     let stats = stats.expect("statistics go on");
     assert!(stats.estimate.is_none() && stats.sending_bitrate > 0);
 }
+
+#[test]
+fn what_was_measured_of_a_former_path_holds_nothing_back() {
+    let start = Instant::now();
+    let mut congestion = congestion(start, Some(ID));
+    let now = send(&mut congestion, start, 100);
+    let remb = ReceiverEstimatedMaximumBitrate {
+        sender_ssrc: 9,
+        bitrate: 300_000.0,
+        ssrcs: vec![MEDIA],
+    };
+    congestion.read(&[Box::new(remb)], None, now);
+    congestion.prepare(true, now);
+    congestion.pacer.left(1_000_000, now);
+    assert!(!congestion.pacer.may_leave(now));
+    congestion.another_path(now);
+    congestion.prepare(true, now);
+    assert!(congestion.pacer.may_leave(now));
+    assert!(congestion.estimate().map(|e| e.total) > Some(300_000));
+    assert!(congestion.probe.is_some(), "the new one is probed");
+}
