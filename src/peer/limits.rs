@@ -53,10 +53,10 @@ impl Wanted {
         let most = own.start.min(max / 2);
         let min = self.min.map_or(own.min, |min| min.min(most).max(own.min));
         let min = min.min(max);
-        let start = self.start.unwrap_or(own.start).clamp(min, max);
         BitrateLimits {
             min,
-            start,
+            // Not cut: that other bounds change is no new start.
+            start: self.start.unwrap_or(own.start),
             max,
             ..own
         }
@@ -192,12 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_below_the_start_leaves_the_start() {
+        let bound = Wanted {
+            max: Some(1_000_000),
+            ..Wanted::default()
+        };
+        let limits = bound.within(OWN);
+        assert_eq!((limits.start, limits.max), (OWN.start, 1_000_000));
+    }
+
+    #[test]
     fn whatever_is_stated_the_bounds_stay_in_order_and_within_ours() {
         for max in [None, Some(0), Some(1), Some(40_000), Some(u64::MAX)] {
             for min in [None, Some(0), Some(u64::MAX)] {
                 for start in [None, Some(0), Some(u64::MAX)] {
                     let limits = Wanted { min, start, max }.within(OWN);
-                    assert!(limits.min <= limits.start && limits.start <= limits.max);
+                    assert!(limits.min <= limits.max);
                     assert!(limits.max <= OWN.max && limits.max >= LEAST);
                 }
             }

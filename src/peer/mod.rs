@@ -125,7 +125,7 @@ pub struct BitrateLimits {
     pub adaptive: bool,
     /// Never estimated to be less.
     pub min: u64,
-    /// Assumed before anything is known of the path.
+    /// Assumed before anything is known of the path, within the other two. A changed one begins anew.
     pub start: u64,
     /// Never estimated to be more.
     pub max: u64,

@@ -165,14 +165,14 @@ impl Congestion {
     }
 
     /// What a peer is told. The highest bound counts where they contradict each other: it is what
-    /// the user's line may cost.
+    /// the user's line may cost. The start is not cut: a new bound is no new start.
     pub fn limits(&self) -> BitrateLimits {
         let max = u64::from(self.max);
         let min = u64::from(self.min).min(max);
         BitrateLimits {
             adaptive: self.control == CongestionControl::Gcc,
             min,
-            start: u64::from(self.start).clamp(min, max),
+            start: u64::from(self.start),
             max,
         }
     }
@@ -198,13 +198,13 @@ mod tests {
         let limits = congestion.limits();
         assert_eq!(
             (limits.min, limits.start, limits.max),
-            (500_000, 1_000_000, 1_000_000)
+            (500_000, 2_000_000, 1_000_000)
         );
         congestion.max = 100_000;
         let limits = congestion.limits();
         assert_eq!(
             (limits.min, limits.start, limits.max),
-            (100_000, 100_000, 100_000)
+            (100_000, 2_000_000, 100_000)
         );
         assert!(limits.adaptive);
         congestion.control = CongestionControl::Disabled;

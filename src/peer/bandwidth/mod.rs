@@ -142,9 +142,9 @@ impl Bandwidth {
             trend: Trend::default(),
             queue: QueueDelay::default(),
             acknowledged: Acknowledged::default(),
-            rate: RateControl::new(limits.start as f64),
+            rate: RateControl::new(start_of(&limits)),
             loss: LossBased::default(),
-            reports: Reports::new(limits.start as f64),
+            reports: Reports::new(start_of(&limits)),
             sending: Sending::default(),
             probes: Probes::default(),
             round_trip: None,
@@ -158,18 +158,18 @@ impl Bandwidth {
         }
     }
 
-    /// New bounds; a changed `start` begins anew.
+    /// New bounds; a changed `start` begins anew. One that is only cut by another bound is the same.
     pub(super) fn set_limits(&mut self, limits: BitrateLimits, now: Instant) {
         let limits = ordered(limits);
         let before = std::mem::replace(&mut self.limits, limits);
         if limits.start != before.start {
-            self.rate = RateControl::new(limits.start as f64);
-            self.reports = Reports::new(limits.start as f64);
+            let start = start_of(&limits);
+            self.rate = RateControl::new(start);
+            self.reports = Reports::new(start);
             self.loss.reset();
             self.limit_seen = None;
             if self.connected {
-                self.probes
-                    .start(limits.start as f64, limits.max as f64, now);
+                self.probes.start(start, limits.max as f64, now);
             }
         } else if limits.max > before.max && self.target() >= before.max / 20 * 19 {
             self.probes
@@ -471,14 +471,15 @@ impl Bandwidth {
     }
 }
 
-/// A floor above the ceiling, or a start beyond either, gives way.
+/// A floor above the ceiling gives way. `start` stays as it was asked for, see
+/// [`Bandwidth::set_limits`].
 fn ordered(limits: BitrateLimits) -> BitrateLimits {
     let max = limits.max.max(1);
     let min = limits.min.clamp(1, max);
-    BitrateLimits {
-        min,
-        max,
-        start: limits.start.clamp(min, max),
-        ..limits
-    }
+    BitrateLimits { min, max, ..limits }
+}
+
+/// The start within the bounds, which are in order.
+fn start_of(limits: &BitrateLimits) -> f64 {
+    limits.start.clamp(limits.min, limits.max) as f64
 }

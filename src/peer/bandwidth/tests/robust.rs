@@ -302,3 +302,25 @@ fn a_pause_is_no_silence_of_the_remote() {
     bandwidth.handle_timeout(now + Duration::from_secs(1));
     assert!(bandwidth.target() < after);
 }
+
+#[test]
+fn a_bound_that_cuts_the_start_does_not_begin_anew() {
+    let now = Instant::now();
+    let mut bandwidth = Bandwidth::new(limits(30_000, 2_000_000, 8_000_000));
+    bandwidth.connected(now);
+    let news = |bandwidth: &mut Bandwidth, news, now| {
+        bandwidth.feedback(&news, now);
+        while bandwidth.poll_probe(now).is_some() {}
+    };
+    steady(&mut bandwidth, now, 3, news);
+    let end = now + Duration::from_secs(3);
+    bandwidth.rate.lower(600_000.0, end);
+    bandwidth.set_limits(limits(30_000, 2_000_000, 1_000_000), end);
+    assert_eq!(bandwidth.target(), 600_000, "below the new bound");
+    bandwidth.set_limits(limits(30_000, 2_000_000, 400_000), end);
+    assert_eq!(bandwidth.target(), 400_000);
+    bandwidth.set_limits(limits(30_000, 2_000_000, 8_000_000), end);
+    assert_eq!(bandwidth.target(), 400_000, "the path did not show more");
+    bandwidth.set_limits(limits(2_500_000, 2_000_000, 8_000_000), end);
+    assert_eq!(bandwidth.target(), 2_500_000);
+}
