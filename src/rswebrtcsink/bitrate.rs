@@ -12,12 +12,23 @@ use crate::peer::Estimate;
 /// A viewer whose path carries less than half of what the middle one's does, for so long, is left
 /// behind; and it counts again after so long over that.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// One whose path carries next to nothing, after this time: it sees nothing either way.
+const DEAD_PATIENCE: Duration = Duration::from_secs(1);
+/// Part of the middle that is next to nothing.
+const DEAD_PART: u64 = 8;
 /// A path's first estimate grows for so long without holding up those who watch already.
 const SETTLING: Duration = Duration::from_secs(3);
-/// An encoder is not set higher more often than this: some answer each change with a key frame.
+/// But for a sharp fall an encoder is not set more often than this: some answer each change with a
+/// key frame.
 pub(super) const RISE_INTERVAL: Duration = Duration::from_millis(500);
 /// Small differences wait so long.
 const FINE_INTERVAL: Duration = Duration::from_secs(3);
+/// Percent of what an encoder is set to: so much less does not wait, ...
+const FALL: u64 = 15;
+/// ... less than that is small, ...
+const STEP: u64 = 5;
+/// ... and less than that is not worth a key frame.
+const LEAST_STEP: u64 = 3;
 
 /// Which viewer the encoders follow.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -51,7 +62,8 @@ struct Viewer {
 
 impl Viewer {
     fn settles(&self, now: Instant) -> bool {
-        now.duration_since(self.since) < SETTLING && self.estimate.media >= self.first
+        // Headers and repairs are taken off once there are any: that is no limit of the path.
+        now.duration_since(self.since) < SETTLING && self.estimate.media >= self.first / 4 * 3
     }
 }
 
@@ -96,7 +108,9 @@ impl Viewers {
                 continue;
             }
             let leaning = *viewer.leaning.get_or_insert(now);
-            if now.duration_since(leaning) >= PATIENCE {
+            let dead = viewer.estimate.media < middle / DEAD_PART;
+            let patience = if dead { DEAD_PATIENCE } else { PATIENCE };
+            if now.duration_since(leaning) >= patience {
                 viewer.left_behind = behind;
                 viewer.leaning = None;
             }
@@ -211,22 +225,24 @@ fn part_of(whole: u64, part: u64, parts: u64) -> u64 {
 pub struct Setting(Option<(u64, Instant)>);
 
 impl Setting {
-    /// Whether the encoder is to be set to `wanted` now: down at once, up in steps, and small
+    /// Whether the encoder is to be set to `wanted` now: far down at once, else in steps, and small
     /// differences now and then.
     pub fn is_due(&self, wanted: u64, now: Instant) -> bool {
         let Some((set, then)) = self.0 else {
             return true;
         };
         let passed = now.duration_since(then);
-        let percent = set / 100;
         let difference = wanted.abs_diff(set);
-        if difference <= percent {
-            return false;
-        }
-        if passed >= FINE_INTERVAL {
+        let is_over = |percent: u64| difference > 0 && difference >= set / 100 * percent;
+        if wanted < set && is_over(FALL) {
             return true;
         }
-        difference >= percent * 5 && (wanted < set || passed >= RISE_INTERVAL)
+        is_over(LEAST_STEP) && passed >= FINE_INTERVAL || is_over(STEP) && passed >= RISE_INTERVAL
+    }
+
+    /// Whether it was set at all.
+    pub fn is_made(&self) -> bool {
+        self.0.is_some()
     }
 
     /// It was set to `bitrate`.

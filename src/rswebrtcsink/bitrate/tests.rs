@@ -54,22 +54,39 @@ fn the_slowest_of_those_that_keep_up_counts() {
 
 #[test]
 fn who_is_far_behind_for_seconds_holds_nobody_up_until_it_catches_up() {
-    let mut audience = Audience::new(&[3 * MEGABIT, 4 * MEGABIT, 300_000]);
-    assert_eq!(audience.after(0, Policy::Min), 300_000);
+    let mut audience = Audience::new(&[3 * MEGABIT, 4 * MEGABIT, 500_000]);
+    assert_eq!(audience.after(0, Policy::Min), 500_000);
     assert_eq!(
         audience.after(4, Policy::Min),
-        300_000,
+        500_000,
         "it may be a moment"
     );
     assert_eq!(audience.after(1, Policy::Min), 3 * MEGABIT);
     audience.tell(2, 2 * MEGABIT);
     assert_eq!(audience.after(1, Policy::Min), 3 * MEGABIT);
     assert_eq!(audience.after(2, Policy::Min), 3 * MEGABIT);
-    audience.tell(2, 300_000);
+    audience.tell(2, 500_000);
     assert_eq!(audience.after(2, Policy::Min), 3 * MEGABIT);
     audience.tell(2, 2 * MEGABIT);
     assert_eq!(audience.after(1, Policy::Min), 3 * MEGABIT, "it began anew");
     assert_eq!(audience.after(5, Policy::Min), 2 * MEGABIT);
+}
+
+#[test]
+fn a_path_that_died_holds_nobody_up_for_more_than_a_second() {
+    let mut audience = Audience::new(&[3 * MEGABIT, 4 * MEGABIT, 2 * MEGABIT]);
+    assert_eq!(audience.after(0, Policy::Min), 2 * MEGABIT);
+    audience.tell(2, 100_000);
+    assert_eq!(audience.after(0, Policy::Min), 100_000);
+    assert_eq!(audience.after(1, Policy::Min), 3 * MEGABIT);
+    audience.tell(2, 2 * MEGABIT);
+    assert_eq!(audience.after(1, Policy::Min), 3 * MEGABIT);
+    assert_eq!(
+        audience.after(4, Policy::Min),
+        3 * MEGABIT,
+        "it may be a moment"
+    );
+    assert_eq!(audience.after(1, Policy::Min), 2 * MEGABIT);
 }
 
 #[test]
@@ -99,8 +116,14 @@ fn who_comes_does_not_hold_the_others_up_while_its_estimate_grows() {
 fn who_comes_counts_at_once_when_its_path_shows_its_limit() {
     let mut audience = Audience::new(&[3 * MEGABIT]);
     audience.tell(1, 2 * MEGABIT);
-    audience.tell(1, 1_900_000);
-    assert_eq!(audience.after(0, Policy::Min), 1_900_000);
+    audience.tell(1, 1_600_000);
+    assert_eq!(
+        audience.after(0, Policy::Min),
+        3 * MEGABIT,
+        "headers and repairs came off"
+    );
+    audience.tell(1, 1_400_000);
+    assert_eq!(audience.after(0, Policy::Min), 1_400_000);
 }
 
 #[test]
@@ -179,12 +202,14 @@ fn an_encoder_behind_two_pads_gets_the_lesser_share_once() {
 }
 
 #[test]
-fn an_encoder_is_set_down_at_once_and_up_in_steps() {
+fn an_encoder_is_set_far_down_at_once_and_else_in_steps() {
     let now = Instant::now();
     let mut setting = Setting::default();
     assert!(setting.is_due(MEGABIT, now));
     setting.set(MEGABIT, now);
-    assert!(setting.is_due(900_000, now));
+    assert!(setting.is_due(850_000, now));
+    assert!(!setting.is_due(900_000, now));
+    assert!(setting.is_due(900_000, now + RISE_INTERVAL));
     assert!(!setting.is_due(1_100_000, now));
     assert!(setting.is_due(1_100_000, now + RISE_INTERVAL));
     assert!(
@@ -193,7 +218,14 @@ fn an_encoder_is_set_down_at_once_and_up_in_steps() {
     );
     assert!(!setting.is_due(970_000, now + RISE_INTERVAL));
     assert!(setting.is_due(1_040_000, now + FINE_INTERVAL));
-    assert!(!setting.is_due(1_005_000, now + Duration::from_secs(60)));
+    assert!(!setting.is_due(980_000, now + Duration::from_secs(60)));
+    assert!(!setting.is_due(1_020_000, now + Duration::from_secs(60)));
+    assert!(!setting.is_due(MEGABIT, now + Duration::from_secs(60)));
+    setting.set(2, now);
+    assert!(
+        !setting.is_due(2, now + FINE_INTERVAL),
+        "nor where a percent is nothing"
+    );
 }
 
 /// An encoder that makes `made` times what it is set to, but at least `floor`, for ten seconds.
