@@ -57,6 +57,7 @@ class Server(Application):
         now = self.stats(application)
         for peer in peers:
             streams = now[f"peer-{peer}"]
+            self.assertGreater(streams.pop("candidate-pair")["sending-bitrate"], 0)
             self.assertEqual(set(streams), {"video-0", "audio-1"} if "video-0" in streams else {"audio-0", "video-1"}, now)
             for name, stream in streams.items():
                 was = before[f"peer-{peer}"][name]
