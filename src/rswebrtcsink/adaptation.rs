@@ -174,13 +174,23 @@ impl RsWebRtcSink {
         let started = std::thread::Builder::new()
             .name("rswebrtc-bitrate".to_owned())
             .spawn(move || {
-                run(&shared, &weak, &of_call);
-                shared.ended();
+                // Also if an encoder's own code panics in it.
+                let running = Running(shared);
+                run(&running.0, &weak, &of_call);
             });
         if let Err(error) = started {
             adaptation.ended();
             gst::warning!(CAT, imp = self, "no thread to drive encoders: {error}");
         }
+    }
+}
+
+/// The thread, while it runs.
+struct Running(Arc<Adaptation>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.ended();
     }
 }
 

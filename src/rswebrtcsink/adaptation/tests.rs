@@ -457,3 +457,45 @@ fn the_thread_ends_with_the_call() {
     drop(rig);
     assert!(sink.upgrade().is_none(), "something keeps the element");
 }
+
+#[test]
+fn an_encoder_that_ignores_requests_for_key_frames_is_named() {
+    let live = PICTURE.replace("videotestsrc", "videotestsrc is-live=true");
+    let encoder = "vp8enc name=e deadline=1 cpu-used=8 keyframe-max-dist=100000";
+    let rig = Rig::new("", &format!("{live} {encoder} ! s."));
+    let pad = rig.element("e").static_pad("src").unwrap();
+    // Takes the request, and does nothing.
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        match info.event() {
+            Some(event) if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok() => {
+                gst::PadProbeReturn::Drop
+            }
+            _ => gst::PadProbeReturn::Ok,
+        }
+    });
+    rig.call.gate.open();
+    rig.sink.imp().flows(&rig.call);
+    let bus = rig.pipeline.bus().unwrap();
+    let (track, end) = rig.sink.imp().tracks().into_iter().next().unwrap();
+    assert!(
+        rig.call.makes_key_frames(track, end.ask_key_frame()),
+        "not known yet"
+    );
+    let start = Instant::now();
+    let warning = loop {
+        assert!(start.elapsed() < LIMIT, "nothing was said");
+        let tick = gst::ClockTime::from_mseconds(200);
+        match bus.timed_pop_filtered(tick, &[gst::MessageType::Warning]) {
+            Some(message) => break format!("{:?}", message.view()),
+            None => _ = rig.call.makes_key_frames(track, end.ask_key_frame()),
+        }
+    };
+    assert!(
+        warning.contains("e before pad video_0 makes no key frame"),
+        "{warning}"
+    );
+    assert!(
+        !rig.call.makes_key_frames(track, true),
+        "what is kept serves"
+    );
+}
