@@ -146,10 +146,12 @@ impl Knob {
         let factory = factory_name(element);
         match known(&factory) {
             Some(Known::Property(property, unit)) => Self::of_property(element, property, unit),
-            Some(Known::ByText(property, unit)) => {
-                let stated = spec(element, property).and_then(|spec| stated_unit(&spec));
-                Self::of_property(element, property, stated.unwrap_or(unit))
-            }
+            Some(Known::ByText(property, unit)) => match spec(element, property) {
+                Some(spec) => {
+                    Self::of_property(element, property, stated_unit(&spec).unwrap_or(unit))
+                }
+                None => Self::guessed(element, &factory),
+            },
             Some(Known::V4l2) if element.has_property("bitrate") => {
                 Self::of_property(element, "bitrate", Unit::Bit)
             }

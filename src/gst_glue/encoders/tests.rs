@@ -235,12 +235,12 @@ stand_in!(
 stand_in!(
     omx_plain,
     "omxmpeg4videoenc",
-    vec![uint(
-        "target-bitrate",
-        "Target bitrate (0xffffffff=component default)",
-        u32::MAX,
-        u32::MAX
-    )]
+    vec![uint("target-bitrate", "Target bitrate", u32::MAX, u32::MAX)]
+);
+stand_in!(
+    omx_old,
+    "omxvp8enc",
+    vec![uint("bitrate", "Bitrate", u32::MAX, 4_000_000)]
 );
 stand_in!(v4l2h264enc, "v4l2h264enc", vec![controls()]);
 stand_in!(
@@ -334,6 +334,7 @@ fn known_encoders_get_the_value_in_their_own_unit() {
     sets(&mpph264enc::make(), 2_500_000, "bps", 2_500_000);
     sets(&omxh264enc::make(), 2_500_000, "target-bitrate", 2_500_000);
     sets(&omx_plain::make(), 2_500_000, "target-bitrate", 2_500_000);
+    sets(&omx_old::make(), 2_500_000, "bitrate", 2_500_000);
     sets(&v4l2_newer::make(), 2_500_000, "bitrate", 2_500_000);
 }
 
