@@ -18,6 +18,7 @@ use crate::peer::Estimate;
 use super::bitrate::{Policy, Viewers};
 use super::call::SinkCall;
 use super::driving::Driving;
+use super::flow::FIRST_INTERVAL;
 use super::imp::RsWebRtcSink;
 
 /// Time counts too: for viewers that are behind, and for small differences.
@@ -107,14 +108,14 @@ impl Adaptation {
         start
     }
 
-    /// Waits for something to do; `None` when that is nothing any more.
-    fn wait(&self) -> Option<Todo> {
+    /// Waits for something to do, or for a measurement; `None` when that is nothing any more.
+    fn wait(&self, measuring: bool) -> Option<Todo> {
         let mut state = self.lock();
         if !state.changed && !state.stopped {
-            let tick = if state.viewers.is_empty() {
-                IDLE_TICK
-            } else {
-                TICK
+            let tick = match (measuring, state.viewers.is_empty()) {
+                (true, _) => FIRST_INTERVAL,
+                (false, false) => TICK,
+                (false, true) => IDLE_TICK,
             };
             let waited = self.woken.wait_timeout(state, tick);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -200,12 +201,13 @@ fn run(
     of_call: &Weak<SinkCall>,
 ) {
     let mut driving = Driving::default();
-    while let Some(todo) = adaptation.wait() {
+    while let Some(todo) = adaptation.wait(driving.is_measuring()) {
         let (Some(sink), Some(call)) = (weak.upgrade(), of_call.upgrade()) else {
-            return;
+            break;
         };
         driving.round(&sink, &call, todo, Instant::now());
     }
+    driving.end();
 }
 
 #[cfg(test)]

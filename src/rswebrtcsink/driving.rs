@@ -22,13 +22,12 @@ use super::bitrate::{Overshoot, Setting, Stream, share};
 use super::call::SinkCall;
 use super::congestion::{Congestion, CongestionControl, ESTIMATED};
 use super::encoder;
+use super::flow::Flow;
 
 /// Name of the element message about an encoder's new bitrate, and of its structure.
 const BITRATE: &str = "rswebrtc-bitrate";
 /// Links change without a word to us.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// What comes to a pad is measured over this time.
-const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Opus speaks of so many percent of loss, and no finer.
 const LOSS_STEP: i32 = 2;
 /// More than any path carries.
@@ -43,8 +42,25 @@ struct Driven {
     knob: Knob,
     setting: Setting,
     overshoot: Overshoot,
-    /// What it was set to when it was found.
+    /// What it was set to when it was found, bit/s.
     nominal: u64,
+    /// The same as its property held it.
+    found: glib::Value,
+}
+
+impl Driven {
+    fn is(&self, element: &gst::Element, property: &str) -> bool {
+        self.knob.property() == property && encoder::is(&self.element, element)
+    }
+
+    /// It is driven no more: what a path left of its bitrate is not to be taken for the user's wish.
+    fn let_go(&self) {
+        let element = self.element.upgrade().filter(|_| self.setting.is_made());
+        if let Some(element) = element {
+            gst::debug!(CAT, "{}: set back to {:?}", self.name, self.found);
+            element.set_property_from_value(self.knob.property(), &self.found);
+        }
+    }
 }
 
 /// What comes to one pad.
@@ -56,14 +72,8 @@ struct Pad {
     ghost: glib::WeakRef<MediaPad>,
     /// Places in `Driving::encoders`.
     encoders: Vec<usize>,
-}
-
-/// Bytes that came by then, and bit/s before.
-#[derive(Clone, Copy)]
-struct Flow {
-    bytes: u64,
-    then: Instant,
-    rate: u64,
+    /// No encoder was found, not even one that cannot be driven.
+    stored: bool,
 }
 
 /// What a call's rounds remember.
@@ -75,6 +85,8 @@ pub struct Driving {
     looked: Option<Instant>,
     /// Encoders are set; without congestion control they are only known.
     drives: bool,
+    /// There was something to follow.
+    followed: bool,
     limits: Option<BitrateLimits>,
     /// Warnings are said once.
     told: BTreeSet<String>,
@@ -96,16 +108,44 @@ impl Driving {
         }
         self.measure(call, now);
         self.set_limits(call, &congestion, todo.tell_limits);
-        let Some(target) = call.adaptation().target(congestion.policy, now) else {
+        let limits = congestion.limits();
+        let target = call.adaptation().target(congestion.policy, now);
+        self.followed |= target.is_some();
+        // The last viewer left: who comes next begins at the start.
+        let nobody = self.followed.then(|| Estimate {
+            media: limits.start,
+            ..Estimate::default()
+        });
+        let Some(target) = target.or(nobody) else {
             return;
         };
         if call.adaptation().set_estimated(target.total) {
             sink.notify(ESTIMATED);
         }
-        let limits = congestion.limits();
-        let media = target.media.max(limits.min).min(limits.max);
+        let films: u64 = self.films().map(Flow::rate).sum();
+        let most = limits.max.saturating_add(films);
+        let media = target.media.max(limits.min).min(most);
         self.set_encoders(sink, media, &target, now);
         self.tell_loss(target.loss);
+    }
+
+    /// The call is over: encoders are what they were.
+    pub fn end(self) {
+        self.encoders.iter().for_each(Driven::let_go);
+    }
+
+    /// Whether a first measurement is under way.
+    pub fn is_measuring(&self) -> bool {
+        self.flows.values().any(|flow| !flow.is_known())
+    }
+
+    /// What comes to pads with video that nobody drives.
+    fn films(&self) -> impl Iterator<Item = &Flow> {
+        let films = self
+            .pads
+            .iter()
+            .filter(|pad| pad.video && pad.encoders.is_empty());
+        films.filter_map(|pad| self.flows.get(&pad.track))
     }
 
     fn is_missing_one(&self) -> bool {
@@ -151,6 +191,7 @@ impl Driving {
                 }
                 _ => encoder::upstream(ghost.upcast_ref()),
             };
+            let stored = found.is_empty();
             let mut places = Vec::new();
             for element in found {
                 let choice = choice.as_ref().filter(|_| video);
@@ -162,7 +203,18 @@ impl Driving {
                 video,
                 ghost: ghost.downgrade(),
                 encoders: places,
+                stored,
             });
+        }
+        for former in before {
+            let element = former.element.upgrade();
+            let taken = |element: &gst::Element| {
+                let mut now = self.encoders.iter();
+                now.any(|driven| driven.is(element, former.knob.property()))
+            };
+            if element.is_some_and(|element| !taken(&element)) {
+                former.let_go();
+            }
         }
         if self.drives {
             self.tell_of_nothing(sink);
@@ -197,7 +249,8 @@ impl Driving {
             }
         };
         let mut before = before.iter();
-        let former = before.find(|d| d.knob == knob && encoder::is(&d.element, element));
+        let same = before.find(|d| d.is(element, knob.property()));
+        let former = same.filter(|d| d.knob == knob);
         if self.drives && former.is_none() {
             let set = encoders::prepare(element).join(" ");
             if !set.is_empty() {
@@ -211,12 +264,14 @@ impl Driving {
             self.warn(sink, &text);
         }
         let nominal = || knob.current(element).unwrap_or(NOMINAL_AUDIO);
+        let found = || element.property_value(knob.property());
         self.encoders.push(Driven {
             element: element.downgrade(),
             name: element.name().to_string(),
             setting: former.map(|f| f.setting).unwrap_or_default(),
             overshoot: former.map(|f| f.overshoot).unwrap_or_default(),
-            nominal: former.map_or_else(nominal, |f| f.nominal),
+            nominal: same.map_or_else(nominal, |s| s.nominal),
+            found: same.map_or_else(found, |s| s.found.clone()),
             knob,
         });
         Some(self.encoders.len() - 1)
@@ -224,31 +279,24 @@ impl Driving {
 
     /// Notes how much comes to each pad.
     fn measure(&mut self, call: &SinkCall, now: Instant) {
+        if !call.gate.is_open() {
+            self.flows.retain(|_, flow| flow.is_known());
+            for (track, flow) in &mut self.flows {
+                flow.skip(call.bytes(*track), now);
+            }
+            return;
+        }
         for pad in &self.pads {
             let bytes = call.bytes(pad.track);
-            let flow = self.flows.entry(pad.track).or_insert(Flow {
-                bytes,
-                then: now,
-                rate: 0,
-            });
-            let passed = now.duration_since(flow.then);
-            if passed < RATE_INTERVAL {
-                continue;
-            }
-            let bits = u128::from(bytes.saturating_sub(flow.bytes)) * 8 * 1000;
-            let rate = bits / passed.as_millis().max(1);
-            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            let flow = self.flows.entry(pad.track);
+            let flow = flow.or_insert_with(|| Flow::new(bytes, now));
             // With several there is no telling which one made it.
-            if let [place] = pad.encoders.as_slice()
+            if let Some((rate, since)) = flow.measure(bytes, now)
+                && let [place] = pad.encoders.as_slice()
                 && let Some(driven) = self.encoders.get_mut(*place)
             {
-                driven.overshoot.measured(rate, flow.then);
+                driven.overshoot.measured(rate, since);
             }
-            *flow = Flow {
-                bytes,
-                then: now,
-                rate,
-            };
         }
     }
 
@@ -260,12 +308,15 @@ impl Driving {
         }
     }
 
-    /// A stored film has the bitrate that it has: `max-bitrate` is for encoders.
+    /// A stored film has the bitrate that it has: `max-bitrate` is for encoders, and beside it.
     pub(super) fn limits_of(&self, congestion: &Congestion) -> BitrateLimits {
         let mut limits = congestion.limits();
         let mut films = self.pads.iter().filter(|pad| pad.video).peekable();
         if films.peek().is_some() && films.all(|pad| pad.encoders.is_empty()) {
             limits.max = UNLIMITED;
+        } else {
+            let beside: u64 = self.films().map(Flow::bound).sum();
+            limits.max = limits.max.saturating_add(beside).min(UNLIMITED);
         }
         limits
     }
@@ -307,7 +358,7 @@ impl Driving {
                 .encoders
                 .first()
                 .and_then(|place| self.encoders.get(*place));
-            let flow = self.flows.get(&pad.track).map_or(0, |flow| flow.rate);
+            let flow = self.flows.get(&pad.track).map_or(0, Flow::rate);
             Stream {
                 video: pad.video,
                 weight: pad
@@ -344,18 +395,20 @@ impl Driving {
 
     /// Says once that the bitrate of what is sent is what it is.
     fn tell_of_nothing(&mut self, sink: &RsWebRtcSink) {
-        let mut films = self.pads.iter().filter(|pad| pad.video);
-        let Some(film) = films.next().filter(|pad| pad.encoders.is_empty()) else {
-            return;
-        };
-        let text = format!(
-            "the bitrate on pad {} does not adapt to the network: no encoder that can be driven was \
-             found before it, as with a file or a camera that encodes by itself. If there is one, \
-             name it with bitrate-element",
-            film.name
-        );
-        // Nothing is wrong with a file: no warning.
-        self.notice(sink, text);
+        // Of an encoder that cannot be driven it was said why.
+        let stored = self.pads.iter().filter(|pad| pad.video && pad.stored);
+        let texts = stored.map(|pad| {
+            format!(
+                "the bitrate on pad {} does not adapt to the network: no encoder was found before \
+                 it, as with a file or a camera that encodes by itself. If there is one, name it \
+                 with bitrate-element",
+                pad.name
+            )
+        });
+        for text in texts.collect::<Vec<_>>() {
+            // Nothing is wrong with a file: no warning.
+            self.notice(sink, text);
+        }
     }
 
     /// Posts a note, once.

@@ -56,6 +56,7 @@ mod call;
 mod congestion;
 mod driving;
 mod encoder;
+mod flow;
 mod gate;
 mod imp;
 mod key_frames;

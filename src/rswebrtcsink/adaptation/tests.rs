@@ -300,6 +300,46 @@ fn with_viewers_the_slowest_counts_until_it_leaves() {
 }
 
 #[test]
+fn without_viewers_encoders_go_back_to_the_start_and_without_a_call_to_what_they_were() {
+    let rig = Rig::new(
+        "start-bitrate=900000",
+        &format!("{PICTURE} vp8enc name=e deadline=1 cpu-used=8 target-bitrate=123000 ! s."),
+    );
+    rig.estimate("0", 300_000);
+    rig.set_to("e", 300_000);
+    rig.sink.imp().is_gone(&rig.call, "0");
+    rig.set_to("e", 900_000);
+    assert_eq!(rig.sink.property::<u32>("estimated-bitrate"), 0);
+    let adaptation = rig.call.adaptation().clone();
+    rig.pipeline.set_state(gst::State::Ready).unwrap();
+    let start = Instant::now();
+    while adaptation.lock().running {
+        assert!(start.elapsed() < LIMIT);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(rig.element("e").property::<i32>("target-bitrate"), 123_000);
+}
+
+#[test]
+fn an_encoder_that_is_let_go_is_what_it_was() {
+    let rig = Rig::new(
+        "bitrate-element=far",
+        &format!(
+            "{PICTURE} vp8enc name=e deadline=1 cpu-used=8 ! s. \
+             videotestsrc is-live=true ! vp8enc name=far target-bitrate=123000 ! fakesink"
+        ),
+    );
+    rig.estimate("0", MEGABIT);
+    rig.set_to("far", MEGABIT);
+    rig.sink.set_property("bitrate-element", None::<&str>);
+    rig.set_to("e", MEGABIT);
+    assert_eq!(
+        rig.element("far").property::<i32>("target-bitrate"),
+        123_000
+    );
+}
+
+#[test]
 fn without_congestion_control_no_encoder_is_touched() {
     let rig = Rig::new(
         "congestion-control=disabled",
