@@ -10,17 +10,28 @@ const FRAGMENT: u8 = 49;
 /// has parameter sets, which encoders put before one. DONL fields are not expected: nothing here
 /// negotiates `sprop-max-don-diff`.
 pub fn is_key(payload: &[u8]) -> bool {
+    starts(payload, is_key_type)
+}
+
+/// Whether a random access picture itself starts in this payload: some encoders have parameter sets
+/// before each picture.
+pub fn has_key_picture(payload: &[u8]) -> bool {
+    starts(payload, is_key_picture)
+}
+
+/// Whether a NAL unit of such a type starts in `payload`.
+fn starts(payload: &[u8], is: impl Fn(u8) -> bool) -> bool {
     let Some((&[first, _], rest)) = payload.split_first_chunk::<2>() else {
         return false;
     };
     match nal_type(first) {
         FRAGMENT => rest
             .first()
-            .is_some_and(|fu| fu & 0x80 != 0 && is_key_type(fu & 0x3f)),
+            .is_some_and(|fu| fu & 0x80 != 0 && is(fu & 0x3f)),
         AGGREGATION => {
             let mut rest = rest;
             while let [high, low, nal @ ..] = rest {
-                if nal.first().is_some_and(|b| is_key_type(nal_type(*b))) {
+                if nal.first().is_some_and(|b| is(nal_type(*b))) {
                     return true;
                 }
                 let size = usize::from(u16::from_be_bytes([*high, *low]));
@@ -28,7 +39,7 @@ pub fn is_key(payload: &[u8]) -> bool {
             }
             false
         }
-        kind => is_key_type(kind),
+        kind => is(kind),
     }
 }
 
@@ -39,7 +50,11 @@ fn nal_type(first: u8) -> u8 {
 
 /// BLA, IDR and CRA pictures; VPS, SPS and PPS (H.265 table 7-1).
 fn is_key_type(kind: u8) -> bool {
-    matches!(kind, 16..=21 | 32..=34)
+    is_key_picture(kind) || matches!(kind, 32..=34)
+}
+
+fn is_key_picture(kind: u8) -> bool {
+    matches!(kind, 16..=21)
 }
 
 #[cfg(test)]
@@ -55,6 +70,8 @@ mod tests {
         for kind in 0..48 {
             let expected = (16..=21).contains(&kind) || (32..=34).contains(&kind);
             assert_eq!(is_key(&[header(kind), 1]), expected, "{kind}");
+            let picture = (16..=21).contains(&kind);
+            assert_eq!(has_key_picture(&[header(kind), 1]), picture, "{kind}");
         }
         assert!(!is_key(&[]));
         assert!(!is_key(&[header(19)]), "half a header");
@@ -67,6 +84,9 @@ mod tests {
         let ap = |nals: &[&[u8]]| [&[header(48), 1], nals.concat().as_slice()].concat();
         assert!(is_key(&ap(&[&key])));
         assert!(is_key(&ap(&[&delta, &key])));
+        let pps = [0, 2, header(34), 1];
+        assert!(has_key_picture(&ap(&[&pps, &key])));
+        assert!(!has_key_picture(&ap(&[&pps, &delta])));
         assert!(!is_key(&ap(&[&delta, &delta])));
         assert!(!is_key(&ap(&[&[0xff, 0xff, header(1), 1], &key])));
         assert!(!is_key(&ap(&[&[0]])));
@@ -75,6 +95,7 @@ mod tests {
     #[test]
     fn they_are_found_at_the_start_of_fragments() {
         assert!(is_key(&[header(49), 1, 0x80 | 19]));
+        assert!(has_key_picture(&[header(49), 1, 0x80 | 19]));
         assert!(!is_key(&[header(49), 1, 19]), "not the start");
         assert!(!is_key(&[header(49), 1, 0x80 | 1]));
         assert!(!is_key(&[header(49), 1]));

@@ -19,6 +19,15 @@ pub fn is_key(encoding_name: &str, payload: &[u8]) -> bool {
     }
 }
 
+/// As [`is_key`], and not for parameter sets that come before a picture of whatever kind.
+pub fn has_key_picture(encoding_name: &str, payload: &[u8]) -> bool {
+    if encoding_name.eq_ignore_ascii_case("H265") {
+        super::h265::has_key_picture(payload)
+    } else {
+        is_key(encoding_name, payload)
+    }
+}
+
 /// RFC 7741 section 4: the first partition's first byte has its inverse key frame bit clear.
 fn vp8(payload: &[u8]) -> bool {
     let Some(&first) = payload.first() else {

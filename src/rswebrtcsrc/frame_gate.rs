@@ -18,9 +18,13 @@ use crate::gst_glue::stats::FrameFigures;
 use crate::logging::SRC as CAT;
 use crate::media::{frame_start, keyframe};
 
-use super::frames::{Done, Frames, Place, Policy};
+use super::frames::{Done, Frames, Place, Policy, STARVED};
 use super::freezes::Freezes;
 use super::track_src::KeyFrameRequest;
+
+/// What helps a stream that has no key frames.
+pub const NO_KEY_FRAME: &str = "have the sender make key frames more often, or when asked (PLI); \
+     where it makes none by intent (intra refresh), set broken-frames=pass";
 
 glib::wrapper! {
     /// See the module.
@@ -185,6 +189,17 @@ mod imp {
             let ask = state.count(done, pts, || self.obj().current_running_time());
             drop(guard);
             self.ask(ask);
+            if done.starved {
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Decode,
+                    (
+                        "video comes, but for {} s no whole key frame to go on with after a loss: \
+                         {NO_KEY_FRAME}",
+                        STARVED.as_secs()
+                    )
+                );
+            }
             self.push(out)
         }
 
@@ -301,8 +316,9 @@ mod imp {
             sequence: rtp.seq(),
             timestamp: rtp.timestamp(),
             marker: rtp.is_marker(),
-            begins: frame_start::begins(encoding_name, payload),
-            key: keyframe::is_key(encoding_name, payload),
+            start: frame_start::start(encoding_name, payload),
+            key: keyframe::has_key_picture(encoding_name, payload),
+            bare: frame_start::is_bare(encoding_name, payload),
             empty: payload.is_empty(),
         })
     }

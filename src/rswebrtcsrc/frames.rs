@@ -4,9 +4,11 @@
 //! Pure: the element around it is `frame_gate`. A frame is what has one timestamp; it ends with the
 //! marker, or with the next timestamp. Invariant: with [`Policy::Drop`] only whole frames come out,
 //! and after a hole nothing before the next whole key frame, so that a decoder behind never sees a
-//! picture whose reference is missing.
+//! picture whose reference is missing. Parameter sets that come between frames always come out.
 
 use std::time::{Duration, Instant};
+
+use crate::media::frame_start::Start;
 
 /// A key frame that was asked for and does not come is asked for again after this time: the
 /// request can be lost too.
@@ -15,6 +17,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 const FILLERS_REMEMBERED: u16 = 1000;
 /// No frame has so many packets; what goes on longer is nothing to keep.
 const LONGEST_FRAME: usize = 8192;
+/// Who gets nothing for so long, though packets come, is told.
+pub const STARVED: Duration = Duration::from_secs(10);
 
 /// What happens with what a decoder cannot show as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +40,12 @@ pub struct Place {
     pub timestamp: u32,
     /// RTP marker: the last packet of a frame.
     pub marker: bool,
-    /// It is the first of its frame, as far as its payload tells.
-    pub begins: bool,
+    /// Whether it is the first of its frame, as far as its payload tells.
+    pub start: Start,
     /// A decoder can start with its frame.
     pub key: bool,
+    /// It has parameter sets and the like, and no picture.
+    pub bare: bool,
     /// Padding only.
     pub empty: bool,
 }
@@ -57,6 +63,8 @@ pub struct Done {
     pub broken: u32,
     /// Frames that were not given out.
     pub dropped: u32,
+    /// For [`STARVED`] no key frame came; once in each such stretch.
+    pub starved: bool,
 }
 
 impl Done {
@@ -66,6 +74,7 @@ impl Done {
         self.key_frames += other.key_frames;
         self.broken += other.broken;
         self.dropped += other.dropped;
+        self.starved |= other.starved;
     }
 }
 
@@ -78,7 +87,7 @@ pub struct Frames<T> {
     frame: Option<Frame>,
     /// Packets of `frame`, where they are kept until it is whole.
     held: Vec<T>,
-    /// A key frame is needed.
+    /// A key frame is needed, or would be, were the policy to drop.
     waiting: bool,
     /// A hole was told, and no packet came since.
     hole: bool,
@@ -89,14 +98,32 @@ pub struct Frames<T> {
     fillers: u16,
     /// Timestamps of the last two frames.
     times: (Option<u32>, Option<u32>),
+    /// What went before the next frame with a marker or a timestamp of its own.
+    prelude: Option<Beginning>,
+    /// How the last key frame began before which nothing was lost.
+    usual: Option<Start>,
     asked: Option<Instant>,
+    /// The first frame that was dropped since one came out.
+    dropping: Option<Instant>,
+    /// Of [`STARVED`]. The beginning of a stream is watched by `silence`.
+    told: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Beginning {
+    start: Start,
+    /// Packets before it are lost, maybe its own.
+    behind_hole: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     timestamp: u32,
+    beginning: Beginning,
     broken: bool,
     key: bool,
+    /// No picture came yet.
+    bare: bool,
 }
 
 impl<T> Frames<T> {
@@ -107,12 +134,16 @@ impl<T> Frames<T> {
             expected: None,
             frame: None,
             held: Vec::new(),
-            waiting: policy == Policy::Drop,
+            waiting: true,
             hole: false,
             marked: false,
             fillers: 0,
             times: (None, None),
+            prelude: None,
+            usual: None,
             asked: None,
+            dropping: None,
+            told: true,
         }
     }
 
@@ -124,7 +155,7 @@ impl<T> Frames<T> {
         self.policy = policy;
         if policy != Policy::Drop {
             out.append(&mut self.held);
-            self.waiting = false;
+            self.dropping = None;
         } else if let Some(frame) = &mut self.frame {
             // Its beginning is out already.
             frame.broken = true;
@@ -137,32 +168,36 @@ impl<T> Frames<T> {
         let jumped = self.expected.is_some_and(|n| n != place.sequence);
         self.expected = Some(place.sequence.wrapping_add(1));
         let mut hole = std::mem::take(&mut self.hole) || jumped;
-        if hole && self.is_between_frames(&place) {
-            hole = false;
-        }
-        if hole {
-            done.add(self.fail(now));
-        }
         if place.empty {
-            // It belongs to no frame, and only its number counts. What it says of a hole before it
-            // is not enough.
-            self.hole = hole && self.frame.is_none();
+            // It belongs to no frame, and only its number counts. What was before it is told by the
+            // next one with media.
+            if hole {
+                done.add(self.lose(now));
+            }
             self.fillers = FILLERS_REMEMBERED;
             return done;
+        }
+        hole |= self.is_amid_first_frame(&place);
+        if hole && !self.is_between_frames(&place) {
+            done.add(self.fail(now));
         }
         self.fillers = self.fillers.saturating_sub(1);
         if self.frame.is_some_and(|f| f.timestamp != place.timestamp) {
             done.add(self.finish(now, out));
         }
-        if self.times.1 != Some(place.timestamp) {
-            self.times = (self.times.1, Some(place.timestamp));
-        }
-        let frame = self.frame.get_or_insert(Frame {
+        let prelude = &mut self.prelude;
+        let frame = self.frame.get_or_insert_with(|| Frame {
             timestamp: place.timestamp,
-            broken: hole && !place.begins,
+            beginning: prelude.take().filter(|_| !hole).unwrap_or(Beginning {
+                start: place.start,
+                behind_hole: hole,
+            }),
+            broken: false,
             key: false,
+            bare: true,
         });
         frame.key |= place.key;
+        frame.bare &= place.bare;
         if self.held.len() >= LONGEST_FRAME {
             // overflow: DROPS (counted as broken): whatever this is, it is no frame.
             frame.broken = true;
@@ -194,11 +229,17 @@ impl<T> Frames<T> {
         if let Some(frame) = &mut self.frame {
             frame.broken = true;
         }
-        self.waiting |= self.policy == Policy::Drop;
+        self.waiting = true;
         Done {
             ask: self.policy != Policy::Count && self.may_ask(now),
             ..Done::default()
         }
+    }
+
+    /// Whether `place` is of the first frame of all, and not its beginning: that went before we came.
+    fn is_amid_first_frame(&self, place: &Place) -> bool {
+        let first = self.times.1.is_none() && self.frame.is_none() && self.prelude.is_none();
+        first && !matches!(place.start, Start::Slice | Start::Head)
     }
 
     /// Whether the hole before `place` was made by packets without media alone: they are in use,
@@ -210,7 +251,21 @@ impl<T> Frames<T> {
         let usual = second.wrapping_sub(first);
         let step = place.timestamp.wrapping_sub(second);
         let as_usual = step > 0 && step <= usual.saturating_add(usual / 2);
-        self.fillers > 0 && self.frame.is_none() && place.begins && !place.empty && as_usual
+        self.fillers > 0 && self.frame.is_none() && place.start != Start::Later && as_usual
+    }
+
+    /// Whether nothing of `frame` is missing. What was lost before a key frame may be its parameter
+    /// sets, if such frames have them here.
+    fn is_whole(&self, frame: &Frame) -> bool {
+        let Beginning { start, behind_hole } = frame.beginning;
+        let is_beginning = match start {
+            Start::Later => false,
+            _ if frame.key => self
+                .usual
+                .map_or(start != Start::Prefix, |usual| start >= usual),
+            _ => true,
+        };
+        !frame.broken && (is_beginning || !behind_hole)
     }
 
     /// Nothing follows. Where the sender marks the last packets of frames, one that has no such
@@ -234,32 +289,49 @@ impl<T> Frames<T> {
         let Some(frame) = self.frame.take() else {
             return Done::default();
         };
-        let mut done = Done::default();
-        if frame.broken {
-            done.broken = 1;
-        } else {
-            done.frames = 1;
-            done.key_frames = u32::from(frame.key);
-        }
-        if self.policy != Policy::Drop {
-            return done;
-        }
-        if !frame.broken && (frame.key || !self.waiting) {
-            if frame.key {
-                self.waiting = false;
-                self.asked = None;
-            }
+        if frame.bare && !frame.broken {
+            self.prelude = Some(frame.beginning);
             out.append(&mut self.held);
-            return done;
+            return Done::default();
         }
+        if self.times.1 != Some(frame.timestamp) {
+            self.times = (self.times.1, Some(frame.timestamp));
+        }
+        let whole = self.is_whole(&frame);
+        if !whole {
+            self.waiting = true;
+        } else if frame.key {
+            self.waiting = false;
+            self.asked = None;
+            self.dropping = None;
+            self.told = false;
+            if !frame.beginning.behind_hole {
+                self.usual = Some(frame.beginning.start);
+            }
+        }
+        if self.policy == Policy::Drop && self.waiting {
+            return self.drop_frame(!whole, now);
+        }
+        out.append(&mut self.held);
+        Done {
+            frames: u32::from(whole),
+            key_frames: u32::from(whole && frame.key),
+            broken: u32::from(!whole),
+            ..Done::default()
+        }
+    }
+
+    fn drop_frame(&mut self, broken: bool, now: Instant) -> Done {
         self.held.clear();
-        self.waiting = true;
+        let since = *self.dropping.get_or_insert(now);
+        let starved = !self.told && now.saturating_duration_since(since) >= STARVED;
+        self.told |= starved;
         Done {
             ask: self.may_ask(now),
-            frames: 0,
-            key_frames: 0,
-            broken: done.broken,
+            broken: u32::from(broken),
             dropped: 1,
+            starved,
+            ..Done::default()
         }
     }
 

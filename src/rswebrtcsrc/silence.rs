@@ -10,6 +10,7 @@ use gst::subclass::prelude::*;
 use crate::gst_glue::events;
 
 use super::call::{SrcCall, SrcPeer};
+use super::frame_gate::NO_KEY_FRAME;
 use super::imp::RsWebRtcSrc;
 
 /// A connected stream that gives nothing for so long is asked for a key frame; after the second
@@ -64,7 +65,7 @@ impl RsWebRtcSrc {
                     self,
                     gst::StreamError::Decode,
                     ("{received} packets came for pad {name}, but no key frame to start at: \
-                         have the sender make key frames more often, or when asked (PLI)")
+                         {NO_KEY_FRAME}")
                 );
             } else {
                 gst::element_imp_warning!(

@@ -29,8 +29,9 @@ impl Stream {
             sequence: number,
             timestamp: u32::from(frame) * 3000,
             marker: part == PACKETS - 1,
-            begins: part == 0,
+            start: if part == 0 { Start::Head } else { Start::Later },
             key: frame % 10 == 0 && part == 0,
+            bare: false,
             empty: false,
         }
     }
@@ -168,7 +169,7 @@ fn with_fillers(policy: Policy, lost: impl Fn(u16) -> bool) -> Stream {
         let place = Stream::place(number);
         let filler = Place {
             empty: true,
-            begins: false,
+            start: Start::Later,
             key: false,
             ..place
         };
@@ -252,8 +253,9 @@ fn a_frame_without_end_is_not_kept() {
             sequence: number,
             timestamp: 0,
             marker: false,
-            begins: number == 0,
+            start: Start::Head,
             key: true,
+            bare: false,
             empty: false,
         };
         stream.take(place);
@@ -273,4 +275,165 @@ fn numbers_wrap() {
         stream.take(place);
     }
     assert_eq!((stream.sum.frames, stream.sum.dropped), (10, 0));
+}
+
+#[test]
+fn a_loss_amid_packets_without_media_is_none() {
+    let mut stream = Stream::new(Policy::Drop);
+    let mut sequence = 0;
+    for number in 0..60 {
+        let last = number % PACKETS == PACKETS - 1;
+        for part in 0..if last { 4 } else { 1 } {
+            let place = Place {
+                sequence,
+                empty: part > 0,
+                ..Stream::place(number)
+            };
+            let (now, told) = (stream.now, number % 2 == 0);
+            // The second of three, once it is known that there are such.
+            let done = if part != 2 || number < 10 {
+                stream.frames.take(place, number, now, &mut stream.out)
+            } else if told {
+                stream.frames.lose(now)
+            } else {
+                Done::default()
+            };
+            stream.note(done);
+            sequence += 1;
+        }
+    }
+    assert_eq!((stream.sum.frames, stream.asked), (20, 0));
+    assert_eq!(stream.came(), whole(0..20));
+}
+
+const SETS: [Start; 2] = [Start::Head, Start::Prefix];
+
+/// Key frames of a slice behind two parameter sets, which `apart` have markers and times of their
+/// own. Each item is a key frame: which of the three packets are there.
+fn behind_sets(apart: bool, policy: Policy, frames: &[[bool; 3]]) -> Stream {
+    let mut stream = Stream::new(policy);
+    for (n, there) in (0u16..).zip(frames) {
+        for (part, start) in (0u16..).zip(SETS.into_iter().chain([Start::Slice])) {
+            let bare = part < 2;
+            let place = Place {
+                sequence: n * 3 + part,
+                timestamp: u32::from(n) * 3000 + if apart { u32::from(part) } else { 0 },
+                marker: apart || !bare,
+                start,
+                key: !bare,
+                bare,
+                empty: false,
+            };
+            if there[usize::from(part)] {
+                stream.take(place);
+            }
+        }
+    }
+    stream
+}
+
+#[test]
+fn a_key_frame_whose_parameter_sets_are_lost_is_none() {
+    let whole = [true; 3];
+    for lost in [
+        [false, true, true],
+        [false, false, true],
+        [true, false, true],
+    ] {
+        for apart in [false, true] {
+            let stream = behind_sets(apart, Policy::Drop, &[whole, lost, whole]);
+            let pictures: Vec<_> = stream.out.iter().filter(|n| *n % 3 == 2).collect();
+            assert_eq!(pictures, [&2, &8], "{lost:?} {apart}");
+            assert_eq!((stream.sum.frames, stream.sum.broken), (2, 1));
+            assert!(stream.asked > 0);
+        }
+    }
+    // Where they are not sent in-band there is nothing to miss.
+    let bare = [false, false, true];
+    let stream = behind_sets(false, Policy::Drop, &[bare, bare]);
+    assert_eq!(stream.out, [2, 5]);
+}
+
+#[test]
+fn parameter_sets_of_their_own_come_out_while_a_key_frame_is_waited_for() {
+    let stream = behind_sets(true, Policy::Drop, &[[true, true, false]]);
+    assert_eq!(stream.out, [0, 1]);
+    assert_eq!(stream.sum, Done::default(), "they are no frames");
+    let stream = behind_sets(true, Policy::Drop, &[[true; 3]; 3]);
+    assert_eq!(stream.out, (0..9).collect::<Vec<_>>());
+    assert_eq!((stream.sum.frames, stream.sum.key_frames), (3, 3));
+    let stream = behind_sets(true, Policy::Pass, &[[true; 3]; 3]);
+    assert_eq!((stream.out.len(), stream.sum.frames), (9, 3));
+}
+
+#[test]
+fn a_stream_that_is_found_amid_a_key_frame_waits_for_the_next() {
+    // Each slice of it looks like a key frame.
+    let key = |n| Place {
+        key: n < 3 || (30..33).contains(&n),
+        ..Stream::place(n)
+    };
+    let mut stream = Stream::new(Policy::Drop);
+    (1..45).for_each(|n| stream.take(key(n)));
+    assert_eq!(stream.came(), whole(10..15));
+    stream.frames.reset();
+    stream.out.clear();
+    (1..45).for_each(|n| stream.take(key(n)));
+    assert_eq!(stream.came(), whole(10..15), "nor after a flush");
+}
+
+#[test]
+fn a_hole_is_remembered_when_the_policy_changes() {
+    let mut stream = Stream::new(Policy::Pass);
+    stream.run((0..15).filter(|n| *n != 4));
+    stream.frames.set_policy(Policy::Drop, &mut stream.out);
+    stream.out.clear();
+    stream.run(15..45);
+    assert_eq!(stream.came(), whole(10..15));
+    // And that there was none.
+    let mut stream = Stream::new(Policy::Pass);
+    stream.run(0..15);
+    stream.frames.set_policy(Policy::Drop, &mut stream.out);
+    stream.run(15..45);
+    assert_eq!(stream.came(), whole(0..15));
+}
+
+#[test]
+fn a_stream_without_key_frames_is_told_of_once_in_each_stretch() {
+    let mut stream = Stream::new(Policy::Drop);
+    let mut sequence = 0;
+    // Frames of one packet each 100 ms; returns in which of them it was told.
+    let mut run = |frames: u16, key: bool| {
+        let mut told = Vec::new();
+        for n in 0..frames {
+            let place = Place {
+                sequence,
+                timestamp: u32::from(sequence) * 9000,
+                marker: true,
+                start: Start::Head,
+                key: key && n == 0,
+                bare: false,
+                empty: false,
+            };
+            sequence += 1;
+            let done = stream.frames.take(place, 0, stream.now, &mut stream.out);
+            stream.now += Duration::from_millis(100);
+            if done.starved {
+                told.push(n);
+            }
+        }
+        // One is lost.
+        sequence += 1;
+        told
+    };
+    assert!(
+        run(200, false).is_empty(),
+        "the beginning is watched by others"
+    );
+    assert!(run(10, true).is_empty());
+    assert_eq!(run(300, false), [100]);
+    assert!(run(10, true).is_empty());
+    assert!(run(90, false).is_empty());
+    assert!(run(10, true).is_empty());
+    assert_eq!(run(150, false), [100]);
 }
