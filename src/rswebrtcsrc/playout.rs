@@ -138,7 +138,7 @@ impl Playout {
 
     /// Takes what the user wishes now.
     pub fn set(&self, wanted: &Wanted) {
-        let latency = {
+        {
             let mut latency = self.lock();
             match wanted.mode {
                 LatencyMode::Fixed => {
@@ -152,9 +152,8 @@ impl Playout {
                     latency.current = auto.current();
                 }
             }
-            latency.current
-        };
-        self.apply(latency);
+        }
+        self.apply();
         if let Some(gate) = self.gate.as_ref().filter(|_| !self.as_rtp) {
             gate.set_policy(wanted.policy());
         }
@@ -180,7 +179,7 @@ impl Playout {
                 obj = self.jitter_buffer,
                 "packets come up to {highest:?} late: latency is {latency:?}"
             );
-            self.apply(latency);
+            self.apply();
         }
     }
 
@@ -198,15 +197,28 @@ impl Playout {
         }
     }
 
-    fn apply(&self, latency: Duration) {
-        let milliseconds = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        self.jitter_buffer.set_property("latency", milliseconds);
-        let auto = self.lock().auto.is_some();
-        // What comes too late says how much more latency is needed.
-        let patience = if auto { latency + latency / 2 } else { latency };
-        self.queue.set_patience(patience);
-        if let Some(gate) = &self.gate {
-            gate.set_latency(latency);
+    /// Sets what holds now, and again if that has changed meanwhile: the user's thread and the
+    /// adapting one may both be here, and the later value must win everywhere.
+    fn apply(&self) {
+        let holds = || {
+            let latency = self.lock();
+            (latency.current, latency.auto.is_some())
+        };
+        let mut next = holds();
+        loop {
+            let (latency, auto) = next;
+            let milliseconds = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+            self.jitter_buffer.set_property("latency", milliseconds);
+            // What comes too late says how much more latency is needed.
+            let patience = if auto { latency + latency / 2 } else { latency };
+            self.queue.set_patience(patience);
+            if let Some(gate) = &self.gate {
+                gate.set_latency(latency);
+            }
+            next = holds();
+            if next == (latency, auto) {
+                return;
+            }
         }
     }
 

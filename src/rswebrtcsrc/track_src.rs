@@ -306,7 +306,10 @@ mod imp {
             let payload_type = track.payload_type.unwrap_or(track.codec.payload_type);
             let clock_rate = track.codec.clock_rate;
             let packet = track.splice.pass(packet, clock_rate, payload_type)?;
-            if let Some(timestamp) = packet.timestamp() {
+            // Padding and FEC have the time of media that went before, and nobody waits for them.
+            if !packet.payload.is_empty()
+                && let Some(timestamp) = packet.timestamp()
+            {
                 track
                     .lateness
                     .arrived(timestamp, clock_rate, packet.arrival);

@@ -485,6 +485,11 @@ fn automatic_latency_rises_when_packets_come_late_and_they_are_used_then() {
     // as it takes to wait for it.
     let start = Instant::now();
     limited("80 ms", || start.elapsed() > Duration::from_millis(80));
+    // Nobody waits for padding.
+    chain.give(&(film[0][0].0.clone(), Bytes::new()));
+    chain.stream.playout.adapt(None, Instant::now());
+    let latency = chain.stream.playout.figures().latency;
+    assert_eq!(latency, Duration::from_millis(20));
     film[1].iter().for_each(|packet| chain.give(packet));
     chain.stream.playout.adapt(None, Instant::now());
     let latency = chain.stream.playout.figures().latency;
@@ -495,6 +500,23 @@ fn automatic_latency_rises_when_packets_come_late_and_they_are_used_then() {
     chain.stream.playout.set(&wanted(150));
     chain.stream.playout.adapt(None, Instant::now());
     assert_eq!(chain.stream.jitter_buffer.property::<u32>("latency"), 150);
+}
+
+#[test]
+fn of_latencies_that_are_set_at_once_the_later_one_holds_everywhere() {
+    let chain = Chain::new("VP8", wanted(20));
+    let playout = Arc::downgrade(&chain.stream.playout);
+    let again = std::sync::Once::new();
+    // Another thread comes in between.
+    let jitter_buffer = &chain.stream.jitter_buffer;
+    jitter_buffer.connect_notify(Some("latency"), move |_, _| {
+        again.call_once(|| playout.upgrade().unwrap().set(&wanted(200)));
+    });
+    chain.stream.playout.set(&wanted(100));
+    assert_eq!(chain.queue.patience(), Duration::from_millis(200));
+    assert_eq!(jitter_buffer.property::<u32>("latency"), 200);
+    let latency = chain.stream.playout.figures().latency;
+    assert_eq!(latency, Duration::from_millis(200));
 }
 
 #[test]
@@ -519,6 +541,10 @@ fn a_lost_packet_of_sound_holds_up_the_others_for_its_latency_and_no_longer() {
         }
         let came = |chain: &Chain| chain.out.lock().unwrap().len();
         if n == 22 {
+            limited("what is before the hole comes out", || {
+                chain.wake();
+                came(&chain) >= 20
+            });
             assert_eq!(came(&chain), 20);
         }
         if n == 25 {
