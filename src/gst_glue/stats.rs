@@ -85,8 +85,12 @@ struct Rates {
 }
 
 impl Sampler {
-    /// Takes a sample; those that are gone are forgotten.
+    /// Takes a sample; those that are gone are forgotten. No peers at all is what a call says that
+    /// was too busy to answer in time.
     pub fn sample(&mut self, peers: &[PeerStats], playouts: &Playouts, now: Instant) {
+        if peers.is_empty() {
+            return;
+        }
         let mut streams = HashMap::new();
         for peer in peers {
             for (stream, stats) in &peer.streams {

@@ -65,8 +65,17 @@ fn rates_are_those_of_the_last_interval_and_not_of_the_call() {
     // A connection that is made again counts from 0.
     sampler.sample(&sent(50, 2), &none, start + Duration::from_secs(2));
     assert_eq!(rate_of(&sampler, &sent(0, 0)), (Some(0), Some(0.0)));
+    // A call that was too busy to answer is not one without peers.
     sampler.sample(&[], &none, start + Duration::from_secs(3));
-    assert!(sampler.streams.is_empty(), "who is gone is forgotten");
+    sampler.sample(&sent(250_050, 52), &none, start + Duration::from_secs(4));
+    assert_eq!(
+        rate_of(&sampler, &sent(0, 0)),
+        (Some(1_000_000), Some(25.0))
+    );
+    let mut other = sent(0, 0);
+    other[0].id = "4".into();
+    sampler.sample(&other, &none, start + Duration::from_secs(5));
+    assert_eq!(sampler.streams.len(), 1, "who is gone is forgotten");
 }
 
 #[test]
