@@ -508,7 +508,8 @@ fn an_encoder_that_ignores_requests_for_key_frames_is_named() {
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
         match info.event() {
             Some(event) if gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok() => {
-                gst::PadProbeReturn::Drop
+                info.data = None;
+                gst::PadProbeReturn::Handled
             }
             _ => gst::PadProbeReturn::Ok,
         }
