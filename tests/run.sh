@@ -83,13 +83,15 @@ build_with_meson() {
 
 # What Meson installed is found by GStreamer and by pkg-config.
 check_installed() {
-    local library pc reader
+    local library pc reader told
     library=$(find "$1" -name libgstwebrtcrs.so)
     pc=$(find "$1" -name gstwebrtcrs.pc)
     reader=$(find "$1" -name rswebrtc-sdp -perm -u+x)
     [ -n "$library" ] && [ -n "$pc" ] && [ -n "$reader" ] || { echo "not installed: $1"; return 1; }
     "$reader" explain "$root/tests/fixtures/sdp/seed-chrome-offer.sdp" >/dev/null || return 1
-    GST_REGISTRY=$1/registry.bin GST_PLUGIN_PATH=$(dirname "$library") gst-inspect-1.0 rswebrtcsink | grep -q "Filename *$library" &&
+    # Not piped into `grep -q`: that closes the pipe at its match, and what still writes there fails by SIGPIPE.
+    told=$(GST_REGISTRY=$1/registry.bin GST_PLUGIN_PATH=$(dirname "$library") gst-inspect-1.0 rswebrtcsink) &&
+        grep "Filename *$library" <<<"$told" &&
         PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --print-errors --exists gstwebrtcrs
 }
 
