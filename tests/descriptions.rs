@@ -250,15 +250,11 @@ fn as_receiver(answer: &Remote) -> (Wish, Agreement) {
     (wish, offered)
 }
 
-/// webrtc's word on the transport.
+/// The transport's word.
 fn transport(remote: &Remote, is_answer: bool) -> String {
     let transport = remote.transport(0);
     let mut peer = OfflineTransport::new().unwrap();
-    let taken = if is_answer {
-        peer.offer().and_then(|_| peer.set_answer(&transport))
-    } else {
-        peer.answer(&transport).map(drop)
-    };
+    let taken = peer.start(&transport, !is_answer);
     let lite = if transport.ice_lite { ", ICE lite" } else { "" };
     let refused = taken.map_or_else(|error| format!(", {error}"), |()| String::new());
     let (setup, count) = (&transport.setup, transport.candidates.len());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The remote's transport as webrtc takes it: that of an offer, that of an answer to ours, and
+//! The remote's transport as ours takes it: that of an offer, that of an answer to ours, and
 //! candidates that come apart.
 
 use gstwebrtcrs::peer::fuzzing::OfflineTransport;
@@ -12,20 +12,14 @@ pub fn run(data: &[u8]) {
     };
     let transport = remote.transport(0);
     let mut peer = OfflineTransport::new().expect("a peer");
-    if data.len().is_multiple_of(2) {
-        if peer.answer(&transport).is_ok() {
-            trickle(&mut peer, &text);
-        }
-    } else {
-        peer.offer().expect("an offer of ours");
-        if peer.set_answer(&transport).is_ok() {
-            trickle(&mut peer, &text);
-        }
+    let offered = data.len().is_multiple_of(2);
+    if peer.start(&transport, offered).is_ok() {
+        trickle(&mut peer, &text);
     }
 }
 
 fn trickle(peer: &mut OfflineTransport, text: &str) {
     for line in text.lines().filter(|line| line.contains("candidate")) {
-        let _ = peer.add_candidate(line.trim_start_matches("a="));
+        peer.add_candidate(line);
     }
 }

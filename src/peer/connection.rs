@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The peer on webrtc; the only place that builds a `PeerConnection`.
+//! The peer: descriptions, and what a call is told to do.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rtc::peer_connection::configuration::RTCOfferOptions;
-use rtc::peer_connection::transport::{RTCDtlsRole, RTCIceCandidateInit};
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
-use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::mpsc;
-use webrtc::peer_connection::{PeerConnectionBuilder, RTCSessionDescription};
 
 use super::description::{self, Own, OwnLine, Setup};
-use super::handler::Handler;
 use super::limits::Wanted;
-use super::link::{Link, refused};
+use super::link::Link;
 use super::outbound::{Drained, Pushed};
-use super::runtime::PeerRuntime;
-use super::shared::{EVENT_CAPACITY, Shared, lock, random, random_ssrcs};
+use super::shared::{EVENT_CAPACITY, Shared, lock, random};
+use super::transport::{DtlsRole, Transport as Path};
 use super::watch::Role;
 use super::{
     BitrateLimits, Direction, PathStats, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory,
-    StreamConfig, StreamStats, TransportInfo, engine, stats, watch as watching,
+    StreamConfig, StreamStats, TransportInfo, stats, watch as watching,
 };
 use crate::media::codec::Codec;
 use crate::media::queue::InboundQueue;
@@ -35,7 +28,7 @@ const MAX_EARLY_CANDIDATES: usize = 64;
 /// Between two looks while draining.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
 
-/// Builds peers on webrtc.
+/// Builds peers on webrtc-rs's parts.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct WebRtcPeerFactory;
 
@@ -57,7 +50,6 @@ pub(super) struct WebRtcPeer {
     config: PeerConfig,
     cname: String,
     session_id: u64,
-    runtime: tokio::runtime::Handle,
     stage: Mutex<Stage>,
     dialogue: Mutex<Dialogue>,
 }
@@ -76,8 +68,7 @@ struct Dialogue {
 }
 
 enum Stage {
-    New { early: Vec<RTCIceCandidateInit> },
-    Building,
+    New { early: Vec<String> },
     Up(Arc<Link>),
     Closed,
 }
@@ -108,81 +99,33 @@ impl WebRtcPeer {
             cname: format!("{:016x}", random()),
             // RFC 8829 section 5.2.1: 63 bits.
             session_id: random() >> 1,
-            runtime: tokio::runtime::Handle::current(),
             stage: Mutex::new(Stage::New { early: Vec::new() }),
             dialogue: Mutex::default(),
         };
         Ok((peer, events))
     }
 
-    /// Builds the connection, which is done once.
-    async fn build(&self, role: RTCDtlsRole) -> Result<Arc<Link>, PeerError> {
-        let early = {
-            let mut stage = lock(&self.stage);
-            match std::mem::replace(&mut *stage, Stage::Building) {
-                Stage::New { early } => early,
-                other => {
-                    let closed = matches!(other, Stage::Closed);
-                    *stage = other;
-                    return Err(if closed {
-                        PeerError::Closed
-                    } else {
-                        PeerError::Description("an offer is being made already".to_owned())
-                    });
-                }
-            }
+    /// Opens the transport, which is done once.
+    fn open(&self) -> Result<Arc<Link>, PeerError> {
+        let mut stage = lock(&self.stage);
+        match &*stage {
+            Stage::New { .. } => {}
+            Stage::Up(link) => return Ok(link.clone()),
+            Stage::Closed => return Err(PeerError::Closed),
+        }
+        let transport = Path::open(&self.config.addresses, self.shared.clone())?;
+        let former = std::mem::replace(&mut *stage, Stage::Closed);
+        let early = match former {
+            Stage::New { early } => early,
+            _ => Vec::new(),
         };
-        let (handler, states) = Handler::new();
-        let addresses: Vec<SocketAddr> = self
-            .config
-            .addresses
-            .iter()
-            .map(|ip| SocketAddr::new(*ip, 0))
-            .collect();
-        let connection = PeerConnectionBuilder::new()
-            .with_configuration(engine::configuration(&self.config.ice_servers))
-            .with_media_engine(engine::media_engine()?)
-            .with_setting_engine(engine::settings(role))
-            .with_interceptor_registry(engine::interceptors(self.shared.clone()))
-            .with_runtime(Arc::new(PeerRuntime::new(self.shared.nudge.clone())))
-            .with_handler(Arc::new(handler))
-            .with_udp_addrs(addresses)
-            .build()
-            .await
-            .map_err(|error| PeerError::Socket(error.to_string()))?;
         let link = Arc::new(Link {
-            connection: Box::new(connection),
-            states,
+            transport,
             watcher: Mutex::new(None),
             early: Mutex::new(Some(early)),
         });
-        let closed = {
-            let mut stage = lock(&self.stage);
-            let closed = matches!(*stage, Stage::Closed);
-            if !closed {
-                *stage = Stage::Up(link.clone());
-            }
-            closed
-        };
-        if closed {
-            link.close(&self.shared).await;
-            return Err(PeerError::Closed);
-        }
+        *stage = Stage::Up(link.clone());
         Ok(link)
-    }
-
-    /// The m-line that webrtc sees, see [`description`].
-    async fn add_line(&self, link: &Link) -> Result<(), PeerError> {
-        let init = RTCRtpTransceiverInit {
-            direction: RTCRtpTransceiverDirection::Sendrecv,
-            streams: vec![],
-            send_encodings: vec![engine::encoding(random_ssrcs(&[])())],
-        };
-        link.connection
-            .add_transceiver_from_kind(RtpCodecKind::Video, Some(init))
-            .await
-            .map(|_| ())
-            .map_err(refused)
     }
 
     fn is_new(&self) -> bool {
@@ -193,9 +136,7 @@ impl WebRtcPeer {
         match &*lock(&self.stage) {
             Stage::Up(link) => Ok(link.clone()),
             Stage::Closed => Err(PeerError::Closed),
-            Stage::New { .. } | Stage::Building => {
-                Err(PeerError::Description("there is no offer yet".to_owned()))
-            }
+            Stage::New { .. } => Err(PeerError::Description("there is no offer yet".to_owned())),
         }
     }
 
@@ -248,41 +189,44 @@ impl WebRtcPeer {
         lines
     }
 
-    /// Applies an offer's transport, unless it is the one we have.
-    async fn answer_transport(&self, link: &Link, transport: Transport) -> Result<(), PeerError> {
+    /// Applies the remote's transport, unless it is the one we have. `true`: it was another.
+    fn apply(
+        &self,
+        link: &Link,
+        remote: Transport,
+        controlling: bool,
+        role: DtlsRole,
+    ) -> Result<bool, PeerError> {
         let former = lock(&self.dialogue).remote.clone();
         if former
             .as_ref()
-            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd)
+            .is_some_and(|known| known.ufrag == remote.ufrag && known.pwd == remote.pwd)
         {
-            return Ok(());
+            return Ok(false);
         }
-        let remote =
-            RTCSessionDescription::offer(description::canonical(&transport)).map_err(refused)?;
-        link.connection
-            .set_remote_description(remote)
-            .await
-            .map_err(refused)?;
-        let answer = link.connection.create_answer(None).await.map_err(refused)?;
+        if former.is_none() {
+            let server = role == DtlsRole::Server;
+            self.shared.dtls_server.store(server, Ordering::Release);
+        }
         lock(&self.shared.control).another_path |= former.is_some();
-        self.shared.nudge.checks_started();
-        link.connection
-            .set_local_description(answer)
-            .await
-            .map_err(refused)?;
-        link.apply_early_candidates().await;
-        let local = link.gathered().await?;
-        let mut dialogue = lock(&self.dialogue);
-        dialogue.local = Some(local);
-        dialogue.remote = Some(transport);
-        Ok(())
+        link.transport.start(&remote, controlling, role)?;
+        lock(&self.dialogue).remote = Some(remote);
+        link.apply_early_candidates();
+        Ok(true)
+    }
+
+    /// What was pushed leaves: on this thread, or where many peers share it, on the driver's.
+    fn leave(&self) {
+        match &*lock(&self.stage) {
+            Stage::Up(link) if self.config.inline => link.transport.pump(),
+            _ => self.shared.nudge.wake(),
+        }
     }
 
     fn start_watching(&self, link: &Arc<Link>, role: Role) {
         let run = watching::run(
             self.shared.clone(),
-            Arc::downgrade(link),
-            link.states.clone(),
+            link.transport.states.clone(),
             role,
             self.config.patience,
         );
@@ -291,13 +235,13 @@ impl WebRtcPeer {
 
     /// RFC 8842 section 5.3; where the choice is ours, a sender becomes the DTLS client, which has
     /// its keys last, so that nothing it sends comes too early.
-    fn answering_role(offer: &Transport, streams: &[StreamConfig]) -> RTCDtlsRole {
+    fn answering_role(offer: &Transport, streams: &[StreamConfig]) -> DtlsRole {
         let sends = streams.iter().any(|s| s.direction == Direction::SendOnly);
         match description::setup(offer) {
-            Setup::Active => RTCDtlsRole::Server,
-            Setup::Passive => RTCDtlsRole::Client,
-            Setup::Either if sends => RTCDtlsRole::Client,
-            Setup::Either => RTCDtlsRole::Server,
+            Setup::Active => DtlsRole::Server,
+            Setup::Passive => DtlsRole::Client,
+            Setup::Either if sends => DtlsRole::Client,
+            Setup::Either => DtlsRole::Server,
         }
     }
 }
@@ -306,14 +250,7 @@ impl WebRtcPeer {
 impl Peer for WebRtcPeer {
     async fn create_offer(&self, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
         if self.is_new() {
-            let link = self.build(RTCDtlsRole::Auto).await?;
-            self.add_line(&link).await?;
-            let offer = link.connection.create_offer(None).await.map_err(refused)?;
-            link.connection
-                .set_local_description(offer)
-                .await
-                .map_err(refused)?;
-            let local = link.gathered().await?;
+            let local = self.open()?.transport.gathered().await;
             lock(&self.dialogue).local = Some(local);
         }
         self.link()?;
@@ -338,20 +275,14 @@ impl Peer for WebRtcPeer {
             ));
         };
         let transport = offer.transport(first);
-        let link = if self.is_new() {
-            let role = Self::answering_role(&transport, &streams);
-            self.shared
-                .dtls_server
-                .store(role == RTCDtlsRole::Server, Ordering::Release);
-            let link = self.build(role).await?;
-            self.add_line(&link).await?;
-            link
-        } else {
-            self.link()?
-        };
+        let link = self.open()?;
         self.shared.set_wanted(Wanted::of(&offer, &streams));
+        let role = Self::answering_role(&transport, &streams);
         self.shared.set_lines(streams, Some(declared(&offer)));
-        self.answer_transport(&link, transport).await?;
+        if self.apply(&link, transport, false, role)? {
+            let local = link.transport.gathered().await;
+            lock(&self.dialogue).local = Some(local);
+        }
         let server = self.shared.dtls_server.load(Ordering::Acquire);
         let setup = if server { "passive" } else { "active" };
         let answer = self.say(lines, setup, offer.bundles(first))?;
@@ -372,27 +303,12 @@ impl Peer for WebRtcPeer {
         let transport = answer.transport(accepted.map_or(0, |line| line.index));
         self.shared.set_wanted(Wanted::of(&answer, &streams));
         self.shared.set_lines(streams, Some(declared(&answer)));
-        let former = lock(&self.dialogue).remote.clone();
-        if former
-            .as_ref()
-            .is_some_and(|known| known.ufrag == transport.ufrag && known.pwd == transport.pwd)
-        {
-            return Ok(());
-        }
-        if former.is_none() {
-            let server = description::setup(&transport) == Setup::Active;
-            self.shared.dtls_server.store(server, Ordering::Release);
-        }
-        lock(&self.shared.control).another_path |= former.is_some();
-        self.shared.nudge.checks_started();
-        let remote =
-            RTCSessionDescription::answer(description::canonical(&transport)).map_err(refused)?;
-        link.connection
-            .set_remote_description(remote)
-            .await
-            .map_err(refused)?;
-        lock(&self.dialogue).remote = Some(transport);
-        link.apply_early_candidates().await;
+        // Who should say which end of DTLS it takes, and does not, gets the other one.
+        let role = match description::setup(&transport) {
+            Setup::Passive => DtlsRole::Client,
+            Setup::Active | Setup::Either => DtlsRole::Server,
+        };
+        self.apply(&link, transport, true, role)?;
         if lock(&link.watcher).is_none() {
             self.start_watching(&link, Role::Offerer);
         }
@@ -401,13 +317,8 @@ impl Peer for WebRtcPeer {
 
     async fn restart_ice(&self) -> Result<String, PeerError> {
         let link = self.link()?;
-        let options = RTCOfferOptions { ice_restart: true };
-        let offer = link.connection.create_offer(Some(options)).await;
-        link.connection
-            .set_local_description(offer.map_err(refused)?)
-            .await
-            .map_err(refused)?;
-        let local = link.gathered_anew().await?;
+        link.transport.prepare_restart()?;
+        let local = link.transport.gathered().await;
         let lines = {
             let mut dialogue = lock(&self.dialogue);
             dialogue.local = Some(local);
@@ -423,12 +334,6 @@ impl Peer for WebRtcPeer {
         _mline_index: Option<u16>,
     ) -> Result<(), PeerError> {
         // There is one transport, whichever m-line a candidate is for.
-        let candidate = RTCIceCandidateInit {
-            candidate,
-            sdp_mid: Some("0".to_owned()),
-            sdp_mline_index: Some(0),
-            ..Default::default()
-        };
         if let Stage::New { early } = &mut *lock(&self.stage) {
             if early.len() < MAX_EARLY_CANDIDATES {
                 early.push(candidate);
@@ -442,10 +347,8 @@ impl Peer for WebRtcPeer {
             }
             return Ok(());
         }
-        link.connection
-            .add_ice_candidate(candidate)
-            .await
-            .map_err(refused)
+        link.transport.add_candidate(&candidate);
+        Ok(())
     }
 
     fn set_send_codec(&self, index: usize, codec: Codec) {
@@ -456,13 +359,13 @@ impl Peer for WebRtcPeer {
     fn push_frame(&self, index: usize, frame: OutboundFrame) -> bool {
         match self.shared.outbound.push(index, frame, Instant::now()) {
             Pushed::Queued => {
-                self.shared.nudge.wake();
+                self.leave();
                 true
             }
             Pushed::Replaced(frames) => {
                 self.shared
                     .count(index, |stats| stats.frames_dropped += frames);
-                self.shared.nudge.wake();
+                self.leave();
                 true
             }
             Pushed::Refused => false,
@@ -531,7 +434,7 @@ impl Peer for WebRtcPeer {
 
     async fn transport_info(&self) -> TransportInfo {
         match self.link() {
-            Ok(link) => stats::transport(&*link.connection, link.transport().await).await,
+            Ok(link) => link.transport.info(),
             Err(_) => TransportInfo::default(),
         }
     }
@@ -541,7 +444,7 @@ impl Peer for WebRtcPeer {
         self.shared.events.end();
         self.shared.outbound.close();
         if let Stage::Up(link) = stage {
-            link.close(&self.shared).await;
+            link.close();
         }
         self.shared.end_streams();
     }
@@ -552,10 +455,9 @@ impl Drop for WebRtcPeer {
         let stage = std::mem::replace(&mut *lock(&self.stage), Stage::Closed);
         self.shared.events.end();
         self.shared.outbound.close();
-        self.shared.end_streams();
         if let Stage::Up(link) = stage {
-            let shared = self.shared.clone();
-            self.runtime.spawn(async move { link.close(&shared).await });
+            link.close();
         }
+        self.shared.end_streams();
     }
 }

@@ -95,28 +95,6 @@ pub(super) fn answer_lines(offer: &Remote, streams: &[StreamConfig]) -> Vec<OwnL
         .collect()
 }
 
-/// What webrtc gets for a remote description with `transport`.
-pub(super) fn canonical(transport: &Transport) -> String {
-    let mut out = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
-    if transport.ice_lite {
-        line(&mut out, "a=ice-lite");
-    }
-    for text in [
-        "a=group:BUNDLE 0",
-        "m=video 9 UDP/TLS/RTP/SAVPF 96",
-        "c=IN IP4 0.0.0.0",
-        "a=mid:0",
-        "a=sendrecv",
-        "a=rtcp-mux",
-        "a=rtpmap:96 VP8/90000",
-    ] {
-        line(&mut out, text);
-    }
-    transport_lines(&mut out, transport, &transport.setup);
-    candidate_lines(&mut out, transport);
-    out
-}
-
 /// Our description as it goes out.
 pub(super) fn write(own: &Own<'_>) -> String {
     let mut out = String::with_capacity(4096);

@@ -8,19 +8,18 @@
 mod bandwidth;
 mod connection;
 mod description;
-mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
-mod handler;
 mod interceptors;
 mod limits;
 mod link;
+mod nudge;
 mod outbound;
-mod runtime;
 mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod watch;
 
 use std::net::IpAddr;
@@ -112,6 +111,9 @@ pub struct PeerConfig {
     pub patience: Option<Duration>,
     /// Video begins with a key frame, whatever is pushed before one.
     pub start_at_key_frame: bool,
+    /// What is pushed leaves on the thread that pushes it: quickest, and right for one peer.
+    /// `false`: on a task of the peer's, so that many peers share all workers.
+    pub inline: bool,
     /// Queues of streams that go on from a former connection, in the order of its m-lines.
     pub queues: Vec<(MediaKind, Arc<InboundQueue>)>,
     /// Congestion control of what we send.

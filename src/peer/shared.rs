@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 
 use super::limits::Wanted;
+use super::nudge::Nudge;
 use super::outbound::Outbound;
-use super::runtime::Nudge;
 use super::{BitrateLimits, Direction, PathStats, PeerEvent, StreamConfig, StreamStats};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::queue::InboundQueue;
@@ -76,8 +76,6 @@ pub(super) struct Shared {
     generation: AtomicU64,
     pub(super) outbound: Outbound,
     pub(super) control: Mutex<Control>,
-    /// The BYE has left.
-    pub(super) bye_sent: Notify,
     pub(super) nudge: Arc<Nudge>,
     pub(super) events: Events,
     /// Of what is sent, as last measured.
@@ -88,6 +86,8 @@ pub(super) struct Shared {
     pub(super) dtls_server: AtomicBool,
     /// The remote ended the call.
     pub(super) remote_left: AtomicBool,
+    /// It just did.
+    pub(super) left: Notify,
     /// By ICE's checks, microseconds; 0 until known.
     round_trip: AtomicU64,
 }
@@ -104,7 +104,6 @@ impl Shared {
             generation: AtomicU64::new(0),
             outbound: Outbound::starting(start_at_key_frame),
             control: Mutex::default(),
-            bye_sent: Notify::new(),
             nudge: Arc::new(Nudge::default()),
             events: Events {
                 sender: events,
@@ -114,6 +113,7 @@ impl Shared {
             limits: Mutex::default(),
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
+            left: Notify::new(),
             round_trip: AtomicU64::new(0),
         }
     }
@@ -232,13 +232,6 @@ impl Shared {
     pub(super) fn set_path_round_trip(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or_default();
         self.round_trip.store(micros, Ordering::Relaxed);
-    }
-
-    /// Whether we receive on any stream.
-    pub(super) fn receives(&self) -> bool {
-        let lines = self.lines();
-        let mut lines = lines.iter();
-        lines.any(|line| line.config.direction == Direction::RecvOnly)
     }
 
     /// Whether we send on stream `index`.

@@ -1,37 +1,31 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Decides when a call is up, and when it is over.
 //!
-//! webrtc's own ICE timeouts start with the remote description and so know nothing of people who
-//! carry an answer by hand; and it does not tell at all when the remote closes DTLS. So ICE never
-//! gives up by itself here: this task does.
+//! Timeouts of ICE start with the remote description and so know nothing of people who carry an
+//! answer by hand. So ICE never gives up by itself here: this task does.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use rtc::peer_connection::transport::RTCDtlsTransportState;
 use tokio::sync::watch;
-use webrtc::peer_connection::{RTCIceConnectionState, RTCPeerConnectionState};
 
-use super::handler::States;
-use super::link::Link;
 use super::shared::Shared;
-use super::{PeerError, PeerEvent, stats};
+use super::transport::{DtlsState, IceState, States};
+use super::{PeerError, PeerEvent};
 
 /// An offerer has both descriptions, and so has the remote: a pair is found by now or never.
 const OFFERER_PATIENCE: Duration = Duration::from_secs(30);
 /// An answerer waits for somebody to carry its answer over.
 const ANSWERER_PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// DTLS takes two round trips; a lost flight is repeated after 1, 2 and 4 s.
+/// DTLS takes three round trips; a lost flight is repeated after 0.1, 0.2, 0.4, 0.8 and 1.6 s.
 const DTLS_PATIENCE: Duration = Duration::from_secs(8);
 /// `Disconnected` (nothing came for 2 s) for this long: the remote is gone.
 const SILENCE: Duration = Duration::from_millis(3200);
-/// How long the driver may be away before the connection counts as dead.
-const DRIVER_AWAY: Duration = Duration::from_secs(5);
-/// Between two looks at what webrtc does not tell.
+/// Between two looks at the clock, before the call is up, ...
 const TICK: Duration = Duration::from_millis(100);
-/// A receiver looks at ICE's round trip once in so many ticks: as often as it is measured.
-const ROUND_TRIP_TICKS: u32 = 5;
+/// ... and after that, when states tell by themselves what changes.
+const CALM_TICK: Duration = Duration::from_secs(1);
 /// A receiver that is DTLS client has its keys half a round trip after we have ours: the first
 /// packets wait for it.
 const SERVER_HOLD: Duration = Duration::from_millis(30);
@@ -57,13 +51,10 @@ impl Role {
 }
 
 /// What can be seen of a connection at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct View {
     now: Instant,
     states: States,
-    dtls: Option<RTCDtlsTransportState>,
-    first_heard: Option<Instant>,
-    last_pass: Option<Instant>,
     remote_left: bool,
 }
 
@@ -83,7 +74,6 @@ struct Watch {
     since: Instant,
     ice_up: Option<Instant>,
     silent: Option<Instant>,
-    away: u32,
     connected: bool,
 }
 
@@ -94,61 +84,42 @@ impl Watch {
             since: now,
             ice_up: None,
             silent: None,
-            away: 0,
             connected: false,
         }
     }
 
-    fn look(&mut self, view: View) -> Option<Verdict> {
-        let up = matches!(
-            view.states.ice,
-            RTCIceConnectionState::Connected | RTCIceConnectionState::Completed
-        );
+    fn look(&mut self, view: &View) -> Option<Verdict> {
+        let up = view.states.ice == IceState::Connected;
         if up && self.ice_up.is_none() {
             self.ice_up = Some(view.now);
         }
-        if view.remote_left || view.dtls == Some(RTCDtlsTransportState::Closed) {
+        if view.remote_left || view.states.dtls == DtlsState::Closed {
             return Some(Verdict::RemoteClosed);
         }
-        if !self.connected && view.states.connection == RTCPeerConnectionState::Connected {
+        if !self.connected && view.states.dtls == DtlsState::Up {
             self.connected = true;
             return Some(Verdict::Connected);
         }
-        self.driver_is_away(view)
-            .or_else(|| self.not_up(view))
+        self.not_up(view)
             .map(Verdict::Failed)
             .or_else(|| self.is_silent(view))
     }
 
-    fn driver_is_away(&mut self, view: View) -> Option<PeerError> {
-        let away = |at: Instant| view.now.saturating_duration_since(at) > DRIVER_AWAY;
-        // More than one look: after a suspend this task may run before the driver does.
-        self.away = if view.last_pass.is_some_and(away) {
-            self.away + 1
-        } else {
-            0
-        };
-        (self.away > 10).then(|| PeerError::Other("the connection's driver has stopped".to_owned()))
-    }
-
-    fn not_up(&self, view: View) -> Option<PeerError> {
+    fn not_up(&self, view: &View) -> Option<PeerError> {
         if self.connected {
             return None;
         }
-        let failed = view.states.connection == RTCPeerConnectionState::Failed
-            || view.dtls == Some(RTCDtlsTransportState::Failed);
+        if let DtlsState::Failed(cause) = view.states.dtls {
+            return Some(PeerError::Dtls(cause.to_owned()));
+        }
         if let Some(up) = self.ice_up {
             let late = view.now.saturating_duration_since(up) > DTLS_PATIENCE;
-            return (failed || late).then(|| {
-                let text = "not completed; most likely a certificate is not the one described";
-                PeerError::Dtls(text.to_owned())
-            });
+            return late.then(|| PeerError::Dtls("the remote does not answer it".to_owned()));
         }
-        let heard = view
-            .first_heard
-            .map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
+        let first = view.states.first_heard;
+        let heard = first.map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
         let waited = view.now.saturating_duration_since(self.since);
-        (failed || waited > self.patience || heard > OFFERER_PATIENCE).then(|| {
+        (waited > self.patience || heard > OFFERER_PATIENCE).then(|| {
             PeerError::Ice(format!(
                 "no candidate pair worked within {} s",
                 waited.as_secs()
@@ -156,12 +127,9 @@ impl Watch {
         })
     }
 
-    fn is_silent(&mut self, view: View) -> Option<Verdict> {
+    fn is_silent(&mut self, view: &View) -> Option<Verdict> {
         // A restart takes ICE back to its checks: that is no sign of life.
-        let answers = matches!(
-            view.states.ice,
-            RTCIceConnectionState::Connected | RTCIceConnectionState::Completed
-        );
+        let answers = view.states.ice == IceState::Connected;
         if !self.connected || answers {
             self.silent = None;
             return None;
@@ -179,38 +147,27 @@ impl Watch {
 /// Runs from the moment the remote description is applied until the call is over.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    link: Weak<Link>,
     mut states: watch::Receiver<States>,
     role: Role,
     patience: Option<Duration>,
 ) {
     let patience = patience.unwrap_or_else(|| role.patience());
     let mut watch = Watch::new(patience, Instant::now());
-    let mut tick = tokio::time::interval(TICK);
-    let mut ticks = 0u32;
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let mut dtls = None;
+        let calm = watch.connected && watch.silent.is_none();
+        let tick = if calm { CALM_TICK } else { TICK };
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
-            _ = tick.tick() => {
-                let Some(link) = link.upgrade() else { return };
-                dtls = link.dtls_state().await;
-                ticks = ticks.wrapping_add(1);
-                if watch.connected && ticks.is_multiple_of(ROUND_TRIP_TICKS) && shared.receives() {
-                    stats::round_trip(&*link.connection, &shared).await;
-                }
-            }
+            // A BYE, which the media path reads.
+            () = shared.left.notified() => {}
+            () = tokio::time::sleep(tick) => {}
         }
         let view = View {
             now: Instant::now(),
-            states: *states.borrow_and_update(),
-            dtls,
-            first_heard: shared.nudge.first_heard(),
-            last_pass: shared.nudge.last_pass(),
+            states: states.borrow_and_update().clone(),
             remote_left: shared.remote_left.load(Ordering::Acquire),
         };
-        match watch.look(view) {
+        match watch.look(&view) {
             None => {}
             Some(Verdict::Silent) => shared.events.tell(PeerEvent::Silent),
             Some(Verdict::Connected) => connected(&shared, role),
@@ -235,7 +192,6 @@ pub(super) async fn run(
 }
 
 fn connected(shared: &Shared, role: Role) {
-    shared.nudge.checks_ended();
     let hold = match role {
         Role::Answerer => Some(OFFERER_HOLD),
         Role::Offerer if shared.dtls_server.load(Ordering::Acquire) => Some(SERVER_HOLD),
@@ -250,18 +206,14 @@ fn connected(shared: &Shared, role: Role) {
 mod tests {
     use super::*;
 
-    fn view(now: Instant, ice: RTCIceConnectionState) -> View {
+    fn view(now: Instant, ice: IceState) -> View {
         let states = States {
-            gathered: true,
             ice,
-            connection: RTCPeerConnectionState::Connecting,
+            ..States::default()
         };
         View {
             now,
             states,
-            dtls: None,
-            first_heard: None,
-            last_pass: None,
             remote_left: false,
         }
     }
@@ -270,41 +222,40 @@ mod tests {
     fn an_answerer_waits_for_the_answer_to_be_carried_over() {
         let start = Instant::now();
         let after = |s| start + Duration::from_secs(s);
-        let checking = RTCIceConnectionState::Checking;
+        let checking = IceState::Checking;
         let mut watch = Watch::new(Role::Answerer.patience(), start);
-        assert!(watch.look(view(after(600), checking)).is_none());
+        assert!(watch.look(&view(after(600), checking)).is_none());
         let mut heard = view(after(640), checking);
-        heard.first_heard = Some(after(601));
-        let verdict = watch.look(heard);
+        heard.states.first_heard = Some(after(601));
+        let verdict = watch.look(&heard);
         assert!(
             matches!(verdict, Some(Verdict::Failed(PeerError::Ice(_)))),
             "{verdict:?}"
         );
         let mut watch = Watch::new(Role::Offerer.patience(), start);
-        assert!(watch.look(view(after(29), checking)).is_none());
-        assert!(watch.look(view(after(31), checking)).is_some());
+        assert!(watch.look(&view(after(29), checking)).is_none());
+        assert!(watch.look(&view(after(31), checking)).is_some());
     }
 
     #[test]
     fn a_remote_that_falls_silent_is_given_up_within_six_seconds() {
         let start = Instant::now();
         let mut watch = Watch::new(Role::Offerer.patience(), start);
-        let mut up = view(start, RTCIceConnectionState::Connected);
-        up.states.connection = RTCPeerConnectionState::Connected;
-        assert!(matches!(watch.look(up), Some(Verdict::Connected)));
+        let mut up = view(start, IceState::Connected);
+        up.states.dtls = DtlsState::Up;
+        assert!(matches!(watch.look(&up), Some(Verdict::Connected)));
         let silent = |ms| {
-            view(
-                start + Duration::from_millis(ms),
-                RTCIceConnectionState::Disconnected,
-            )
+            let mut view = view(start + Duration::from_millis(ms), IceState::Disconnected);
+            view.states.dtls = DtlsState::Up;
+            view
         };
-        let first = watch.look(silent(2200));
+        let first = watch.look(&silent(2200));
         assert!(matches!(first, Some(Verdict::Silent)), "{first:?}");
         let mut restarted = silent(4000);
-        restarted.states.ice = RTCIceConnectionState::Checking;
-        assert!(watch.look(restarted).is_none());
+        restarted.states.ice = IceState::Checking;
+        assert!(watch.look(&restarted).is_none());
         assert!(matches!(
-            watch.look(silent(5600)),
+            watch.look(&silent(5600)),
             Some(Verdict::Failed(PeerError::Ice(_)))
         ));
     }
@@ -313,16 +264,11 @@ mod tests {
     fn a_handshake_that_does_not_end_is_a_dtls_failure() {
         let start = Instant::now();
         let mut watch = Watch::new(Role::Offerer.patience(), start);
-        let up = |s| {
-            view(
-                start + Duration::from_secs(s),
-                RTCIceConnectionState::Connected,
-            )
-        };
-        assert!(watch.look(up(0)).is_none());
-        assert!(watch.look(up(7)).is_none());
+        let up = |s| view(start + Duration::from_secs(s), IceState::Connected);
+        assert!(watch.look(&up(0)).is_none());
+        assert!(watch.look(&up(7)).is_none());
         assert!(matches!(
-            watch.look(up(9)),
+            watch.look(&up(9)),
             Some(Verdict::Failed(PeerError::Dtls(_)))
         ));
     }

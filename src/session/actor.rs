@@ -53,6 +53,8 @@ pub(super) async fn run(
             ice_servers: config.ice_servers,
             patience: config.options.patience,
             start_at_key_frame: config.options.start_at_key_frame,
+            // A call that begins with a key frame is one of many with the same stream.
+            inline: !config.options.start_at_key_frame,
             queues: Vec::new(),
             bitrate: config.options.bitrate,
         },

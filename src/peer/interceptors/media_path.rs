@@ -26,7 +26,6 @@ use super::source::Source;
 use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::StreamStats;
-use crate::peer::engine::feedback;
 use crate::peer::outbound::Numbered;
 use crate::peer::shared::{Belt, Lines, Shared, lock};
 
@@ -65,7 +64,6 @@ pub(in crate::peer) struct MediaPath {
     pub(super) writes: Belt,
     pub(super) batch: Vec<Numbered>,
     pub(super) taken: usize,
-    pub(super) bye_left: bool,
     /// Number of the last full intra request.
     pub(super) intra_requests: u8,
 }
@@ -97,7 +95,6 @@ impl MediaPath {
             writes: Belt::new(),
             batch: Vec::new(),
             taken: 0,
-            bye_left: false,
             intra_requests: 0,
             clock,
             shared,
@@ -127,6 +124,12 @@ impl MediaPath {
             change(&mut lock(&line.stats));
         }
     }
+}
+
+/// `ccm fir` as type and parameter.
+fn feedback(text: &str) -> (String, String) {
+    let (kind, parameter) = text.split_once(' ').unwrap_or((text, ""));
+    (kind.to_owned(), parameter.to_owned())
 }
 
 pub(super) fn stream_info(
@@ -206,9 +209,6 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
 
     /// The driver asks this once per pass, after it has sent what `poll_write` gave.
     fn poll_timeout(&mut self) -> Option<Instant> {
-        if std::mem::take(&mut self.bye_left) {
-            self.shared.bye_sent.notify_one();
-        }
         let was_full = std::mem::take(&mut self.taken) >= BATCH;
         if was_full && self.shared.outbound.has_frames() {
             self.shared.nudge.wake();

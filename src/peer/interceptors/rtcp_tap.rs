@@ -187,6 +187,7 @@ impl RtcpTap {
             self.shared
                 .events
                 .tell(PeerEvent::RemoteClosed { said_bye: true });
+            self.shared.left.notify_one();
         }
     }
 }

@@ -344,7 +344,6 @@ impl MediaPath {
             };
             self.write(now, Packet::Rtcp(vec![Box::new(report), Box::new(goodbye)]));
         }
-        self.bye_left = true;
     }
 
     pub(super) fn write(&mut self, now: Instant, packet: Packet) {

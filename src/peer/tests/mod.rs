@@ -98,6 +98,7 @@ fn config() -> PeerConfig {
         ice_servers: vec![],
         patience: None,
         start_at_key_frame: false,
+        inline: true,
         queues: Vec::new(),
         bitrate: BitrateLimits::default(),
     }

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MPL-2.0
+//! ICE, DTLS, SRTP and the media path of one call, put together, without I/O and without a clock
+//! of its own: datagrams and times go in, datagrams come out.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
+use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
+use tokio::sync::watch;
+
+use super::States;
+use super::batch::Outbox;
+use super::dtls::{Dtls, DtlsRole, DtlsState};
+use super::ice::{Ice, IceState, Route};
+use super::srtp::Srtp;
+use crate::peer::interceptors::MediaPath;
+use crate::peer::shared::{Shared, lock};
+use crate::peer::{PeerError, TransportInfo};
+use crate::sdp;
+
+/// Media that comes before the handshake is over, datagrams: the remote has its keys half a round
+/// trip before us, and the first key frame may follow at once.
+const EARLY: usize = 256;
+/// How often who only receives learns the round trip: as often as it is measured.
+const ROUND_TRIP: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub(super) struct Core {
+    shared: Arc<Shared>,
+    ice: Ice,
+    dtls: Dtls,
+    srtp: Option<Srtp>,
+    media: MediaPath,
+    /// Addresses of our sockets, in their order.
+    bases: Vec<SocketAddr>,
+    pub(super) outbox: Outbox,
+    early: VecDeque<Vec<u8>>,
+    measured: Option<Instant>,
+    states: watch::Sender<States>,
+    pub(super) closed: bool,
+}
+
+fn unusable(error: impl std::fmt::Display) -> PeerError {
+    PeerError::Other(error.to_string())
+}
+
+impl Core {
+    /// With sockets bound to `bases`.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        bases: Vec<SocketAddr>,
+        now: Instant,
+    ) -> Result<(Self, watch::Receiver<States>), PeerError> {
+        let provider = rtc::crypto::default_provider().map_err(unusable)?;
+        let mut ice = Ice::new(provider.clone(), now).map_err(unusable)?;
+        for base in &bases {
+            ice.add_host(*base).map_err(unusable)?;
+        }
+        let (states, receiver) = watch::channel(States::default());
+        let core = Self {
+            ice,
+            dtls: Dtls::new(provider).map_err(unusable)?,
+            srtp: None,
+            media: MediaPath::new(shared.clone()),
+            bases,
+            outbox: Outbox::default(),
+            early: VecDeque::new(),
+            measured: None,
+            states,
+            closed: false,
+            shared,
+        };
+        Ok((core, receiver))
+    }
+
+    /// Our side, with the candidates known by now.
+    pub(super) fn local(&self) -> sdp::Transport {
+        let (ufrag, pwd) = self.ice.credentials();
+        sdp::Transport {
+            ufrag,
+            pwd,
+            fingerprints: vec![self.dtls.fingerprint.clone()],
+            candidates: self.ice.candidates(),
+            end_of_candidates: true,
+            ..Default::default()
+        }
+    }
+
+    /// Takes the remote's side; the first time DTLS takes `role`.
+    pub(super) fn start(
+        &mut self,
+        remote: &sdp::Transport,
+        controlling: bool,
+        role: DtlsRole,
+        now: Instant,
+    ) -> Result<(), PeerError> {
+        if self.dtls.role.is_none() {
+            self.dtls.start(role, &remote.fingerprints)?;
+        } else {
+            self.ice.restart(now).map_err(unusable)?;
+        }
+        // RFC 8445 section 6.1.1: who is lite is controlled.
+        let controlling = controlling || remote.ice_lite;
+        self.ice
+            .start(controlling, (&remote.ufrag, &remote.pwd), now)?;
+        for candidate in &remote.candidates {
+            self.ice.add_remote(candidate);
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Credentials for an offer that restarts ICE.
+    pub(super) fn prepare_restart(&mut self) -> Result<(), PeerError> {
+        self.ice.prepare_restart().map_err(unusable)
+    }
+
+    /// A candidate of the remote.
+    pub(super) fn add_candidate(&mut self, candidate: &str) {
+        self.ice.add_remote(candidate);
+    }
+
+    /// A datagram that came to socket `socket`.
+    pub(super) fn read(&mut self, socket: usize, from: SocketAddr, data: &[u8], now: Instant) {
+        let Some(local) = self.bases.get(socket).copied() else {
+            return;
+        };
+        self.ice.heard(now);
+        let route = Route {
+            local,
+            remote: from,
+        };
+        self.demultiplex(route, data, now);
+    }
+
+    /// RFC 7983.
+    fn demultiplex(&mut self, route: Route, data: &[u8], now: Instant) {
+        match data.first() {
+            Some(0..=3) => {
+                self.ice.read(route, data, now);
+                self.after_ice(now);
+            }
+            Some(20..=63) => {
+                if let Some(srtp) = self.dtls.read(data, now).srtp {
+                    self.keys(srtp, now);
+                }
+                self.flush_dtls();
+                self.tell();
+            }
+            Some(128..=191) => self.read_media(data, now),
+            _ => {}
+        }
+    }
+
+    fn read_media(&mut self, data: &[u8], now: Instant) {
+        let Some(srtp) = &mut self.srtp else {
+            if self.early.len() < EARLY && self.dtls.role.is_some() {
+                self.early.push_back(data.to_vec());
+            }
+            // overflow: DROPS: it is asked for again.
+            return;
+        };
+        // RFC 5761 section 4.
+        let is_rtcp = data.get(1).is_some_and(|kind| (192..=223).contains(kind));
+        let packet = if is_rtcp {
+            srtp.open_rtcp(data).map(Packet::Rtcp)
+        } else {
+            srtp.open(data).map(Packet::Rtp)
+        };
+        let read = packet.and_then(|packet| {
+            self.media.handle_read(TaggedPacket {
+                now,
+                transport: TransportContext::default(),
+                message: AttributedPacket::new(packet),
+            })
+        });
+        if let Err(error) = read {
+            log::trace!(target: "rswebrtc::peer", "not taken: {error}");
+        }
+    }
+
+    /// The handshake is over.
+    fn keys(&mut self, srtp: Srtp, now: Instant) {
+        self.srtp = Some(srtp);
+        for datagram in std::mem::take(&mut self.early) {
+            self.read_media(&datagram, now);
+        }
+    }
+
+    fn after_ice(&mut self, now: Instant) {
+        if self.ice.update() {
+            let round_trip = self.ice.round_trip(now);
+            self.dtls.connected(round_trip, now);
+        }
+        while let Some((route, datagram)) = self.ice.poll_write() {
+            self.send(route, &datagram);
+        }
+        self.flush_dtls();
+        let stale = |at: Instant| now.saturating_duration_since(at) >= ROUND_TRIP;
+        if self.ice.state == IceState::Connected && self.measured.is_none_or(stale) {
+            self.measured = Some(now);
+            if let Some(time) = self.ice.round_trip(now) {
+                self.shared.set_path_round_trip(time);
+            }
+        }
+        self.tell();
+    }
+
+    /// DTLS waits for a way; flights that have none are repeated.
+    fn flush_dtls(&mut self) {
+        while let Some(datagram) = self.dtls.out.pop_front() {
+            if let Some(route) = self.ice.route {
+                self.send(route, &datagram);
+            }
+        }
+    }
+
+    fn send(&mut self, route: Route, datagram: &[u8]) {
+        if let Some(socket) = self.bases.iter().position(|base| *base == route.local) {
+            self.outbox.push(socket, route.remote, datagram);
+        }
+    }
+
+    /// Takes from the media path what may leave by now.
+    pub(super) fn pump(&mut self) {
+        let (Some(srtp), Some(route)) = (&mut self.srtp, self.ice.route) else {
+            return;
+        };
+        let socket = self.bases.iter().position(|base| *base == route.local);
+        while !self.outbox.is_full()
+            && let Some(message) = self.media.poll_write()
+        {
+            let sealed = match &message.message.packet {
+                Packet::Rtp(packet) => srtp.seal(packet),
+                Packet::Rtcp(packets) => srtp.seal_rtcp(packets),
+                _ => continue,
+            };
+            match (sealed, socket) {
+                (Ok(datagram), Some(socket)) => {
+                    self.outbox.push(socket, route.remote, &datagram);
+                }
+                (Ok(_), None) => {}
+                (Err(error), _) => log::debug!(target: "rswebrtc::peer", "not sent: {error}"),
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.ice.poll_timeout().is_some_and(|due| now >= due) {
+            self.ice.handle_timeout(now);
+            self.after_ice(now);
+        }
+        if self.dtls.poll_timeout().is_some_and(|due| now >= due) {
+            self.dtls.handle_timeout(now);
+            self.flush_dtls();
+            self.tell();
+        }
+        if self.srtp.is_some()
+            && let Err(error) = self.media.handle_timeout(now)
+        {
+            log::debug!(target: "rswebrtc::peer", "media: {error}");
+        }
+    }
+
+    /// When to come again, if nothing comes in.
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        let media = self.srtp.as_ref().and_then(|_| self.media.poll_timeout());
+        let due = [self.ice.poll_timeout(), self.dtls.poll_timeout(), media];
+        due.into_iter().flatten().min()
+    }
+
+    fn tell(&self) {
+        let states = States {
+            ice: self.ice.state,
+            dtls: self.dtls.state.clone(),
+            first_heard: self.ice.first_heard,
+        };
+        self.states.send_if_modified(|known| {
+            let changed = *known != states;
+            *known = states;
+            changed
+        });
+    }
+
+    /// What it came to.
+    pub(super) fn info(&self) -> TransportInfo {
+        let Some(srtp) = &self.srtp else {
+            return TransportInfo::default();
+        };
+        let (local_candidate, remote_candidate) = self.ice.pair.clone();
+        let role = match self.dtls.role {
+            Some(DtlsRole::Client) => "client",
+            Some(DtlsRole::Server) => "server",
+            None => "",
+        };
+        TransportInfo {
+            local_candidate,
+            remote_candidate,
+            dtls_role: role.to_owned(),
+            dtls_cipher: self.dtls.cipher(),
+            dtls_version: "DTLS 1.2".to_owned(),
+            srtp_profile: srtp.profile.to_owned(),
+        }
+    }
+
+    /// Says goodbye, and nothing more.
+    pub(super) fn close(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        if self.dtls.state == DtlsState::Up {
+            lock(&self.shared.control).bye = true;
+            self.pump();
+        }
+        self.dtls.close(now);
+        self.flush_dtls();
+        self.ice.close();
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: MPL-2.0
+//! ICE (RFC 8445): candidates, checks, and the pair that is in use.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc::crypto::RTCCryptoProvider;
+use rtc::ice::candidate::candidate_host::CandidateHostConfig;
+use rtc::ice::candidate::{Candidate, CandidateConfig, unmarshal_candidate};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::ice::state::ConnectionState;
+use rtc::ice::{Agent, AgentConfig, Event};
+use rtc::sansio::Protocol;
+use rtc::shared::error::Result;
+use rtc::shared::{TransportContext, TransportMessage, TransportProtocol};
+
+use crate::peer::PeerError;
+
+/// The remote sent nothing for this long: `Disconnected`.
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(2);
+/// Consent checks (RFC 7675).
+const KEEPALIVE: Duration = Duration::from_millis(500);
+/// Between two rounds of checks, ...
+const ROUND: Duration = Duration::from_millis(10);
+/// ... and for each pair in it: RFC 8445 section 14.2 allows no more than a check in 5 ms.
+const PAIR: Duration = Duration::from_millis(5);
+/// What follows from an answer is not to wait for the next round.
+const SOON: Duration = Duration::from_millis(1);
+/// Rounds are that fast for this long, ...
+const FAST_CHECKS: Duration = Duration::from_secs(1);
+/// ... then at [`BRISK_ROUND`] up to here, ...
+const BRISK_CHECKS: Duration = Duration::from_secs(5);
+const BRISK_ROUND: Duration = Duration::from_millis(50);
+/// ... then, as long as no datagram comes in, at this one (RFC 8445 section 14.3: RTO 500 ms).
+const PATIENT_ROUND: Duration = Duration::from_millis(500);
+/// A datagram makes the checks fast again for this long.
+const HEARD_FOR: Duration = Duration::from_secs(3);
+/// Candidates of a remote; what comes after them is not taken.
+const MAX_REMOTE: usize = 64;
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::peer) enum IceState {
+    #[default]
+    New,
+    Checking,
+    Connected,
+    /// Nothing comes any more.
+    Disconnected,
+}
+
+/// Where datagrams leave from, and to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    /// A socket of ours, or what a relay has for us.
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+}
+
+/// Decides how fast checks follow each other: a description may be carried by hand, and nobody
+/// answers before it is there.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pace {
+    since: Option<Instant>,
+    heard: Option<Instant>,
+}
+
+impl Pace {
+    /// The least time between two rounds of checks.
+    fn shortest(&self, now: Instant) -> Duration {
+        let heard = self
+            .heard
+            .is_some_and(|at| now.saturating_duration_since(at) < HEARD_FOR);
+        let running = self
+            .since
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if running < FAST_CHECKS || heard {
+            ROUND
+        } else if running < BRISK_CHECKS {
+            BRISK_ROUND
+        } else {
+            PATIENT_ROUND
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Ice {
+    agent: Agent,
+    pace: Pace,
+    next: Option<Instant>,
+    last: Option<Instant>,
+    pub(super) state: IceState,
+    /// As last nominated; a restart leaves it until there is another.
+    pub(super) route: Option<Route>,
+    /// `127.0.0.1:4000 host`, ours and the remote's.
+    pub(super) pair: (String, String),
+    /// When the first datagram came in after the checks began.
+    pub(super) first_heard: Option<Instant>,
+    started: bool,
+}
+
+fn named(candidate: &Candidate) -> String {
+    format!("{} {}", candidate.addr(), candidate.candidate_type())
+}
+
+impl Ice {
+    pub(super) fn new(provider: Arc<dyn RTCCryptoProvider>, now: Instant) -> Result<Self> {
+        let config = AgentConfig {
+            // It never gives up by itself (zero): whether it is time to depends on people pasting
+            // descriptions, see `watch`.
+            failed_timeout: Some(Duration::ZERO),
+            disconnected_timeout: Some(DISCONNECTED_AFTER),
+            keepalive_interval: Some(KEEPALIVE),
+            // The rounds are ours.
+            check_interval: SOON,
+            max_binding_requests: Some(u16::MAX),
+            // A socket on port 5353 per call, for names that only the same network resolves; the
+            // remote's own checks reach us without.
+            multicast_dns_mode: MulticastDnsMode::Disabled,
+            ..AgentConfig::default()
+        };
+        Ok(Self {
+            agent: Agent::new(now, Arc::new(config), provider)?,
+            pace: Pace::default(),
+            next: None,
+            last: None,
+            state: IceState::New,
+            route: None,
+            pair: Default::default(),
+            first_heard: None,
+            started: false,
+        })
+    }
+
+    /// A socket of ours.
+    pub(super) fn add_host(&mut self, local: SocketAddr) -> Result<()> {
+        let config = CandidateHostConfig {
+            base_config: CandidateConfig {
+                network: "udp".to_owned(),
+                address: local.ip().to_string(),
+                port: local.port(),
+                component: 1,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        self.add_local(config.new_candidate_host()?)
+    }
+
+    /// Any candidate of ours.
+    pub(super) fn add_local(&mut self, candidate: Candidate) -> Result<()> {
+        self.agent.add_local_candidate(candidate).map(drop)
+    }
+
+    /// User name fragment and password; after [`Self::prepare_restart`] the new ones.
+    pub(super) fn credentials(&self) -> (String, String) {
+        let own = self.agent.get_local_credentials();
+        (own.ufrag.clone(), own.pwd.clone())
+    }
+
+    /// Values of our `a=candidate`.
+    pub(super) fn candidates(&self) -> Vec<String> {
+        let candidates = self.agent.get_local_candidates().iter();
+        candidates.map(Candidate::marshal).collect()
+    }
+
+    /// A candidate of the remote, as in `a=candidate:`, with or without that.
+    pub(super) fn add_remote(&mut self, text: &str) {
+        let text = text.trim();
+        let text = text.strip_prefix("a=").unwrap_or(text);
+        let text = text.strip_prefix("candidate:").unwrap_or(text);
+        // An empty one says that there are no more.
+        if text.is_empty() || self.agent.get_remote_candidates().len() >= MAX_REMOTE {
+            return;
+        }
+        let added = unmarshal_candidate(text).and_then(|mut candidate| {
+            // Some stacks number components from 0, and all there is goes to ours.
+            candidate.set_component(1);
+            self.agent.add_remote_candidate(candidate)
+        });
+        if let Err(error) = added {
+            log::debug!(target: "rswebrtc::peer", "candidate not used: {error}");
+        }
+    }
+
+    /// Begins the checks, or begins them anew with what a restart brought.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError::Description`] when the remote has no credentials.
+    pub(super) fn start(
+        &mut self,
+        controlling: bool,
+        (ufrag, pwd): (&str, &str),
+        now: Instant,
+    ) -> std::result::Result<(), PeerError> {
+        if ufrag.is_empty() || pwd.is_empty() {
+            let text = "it has no ICE credentials";
+            return Err(PeerError::Description(text.to_owned()));
+        }
+        let controlling = if self.started {
+            self.agent.role()
+        } else {
+            controlling
+        };
+        self.agent
+            .start_connectivity_checks(now, controlling, ufrag.to_owned(), pwd.to_owned())
+            .map_err(|error| PeerError::Description(error.to_string()))?;
+        self.started = true;
+        self.pace = Pace {
+            since: Some(now),
+            heard: None,
+        };
+        self.first_heard = None;
+        self.next = Some(now);
+        Ok(())
+    }
+
+    /// New credentials, which hold once [`Self::restart`] was called.
+    pub(super) fn prepare_restart(&mut self) -> Result<()> {
+        self.agent
+            .generate_restart_credentials(String::new(), String::new())
+    }
+
+    /// Forgets all pairs but the one in use (RFC 8445 section 9).
+    pub(super) fn restart(&mut self, now: Instant) -> Result<()> {
+        self.agent.apply_restart(now, true)
+    }
+
+    /// A datagram came in, whatever it is.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if self.state == IceState::Checking {
+            self.pace.heard = Some(now);
+            self.first_heard.get_or_insert(now);
+        }
+    }
+
+    /// A STUN message.
+    pub(super) fn read(&mut self, route: Route, data: &[u8], now: Instant) {
+        let message = TransportMessage {
+            now,
+            transport: context(route),
+            message: BytesMut::from(data),
+        };
+        if let Err(error) = self.agent.handle_read(message) {
+            log::debug!(target: "rswebrtc::peer", "STUN from {}: {error}", route.remote);
+        }
+        // Whom an answer makes a pair is nominated now, and not with the next round.
+        const SUCCESS: &[u8] = &[0x01, 0x01];
+        if data.starts_with(SUCCESS) && self.state == IceState::Checking {
+            let soon = self.last.map_or(now, |last| (last + SOON).max(now));
+            self.next = self.next.map(|next| next.min(soon));
+        }
+    }
+
+    /// What is to leave.
+    pub(super) fn poll_write(&mut self) -> Option<(Route, BytesMut)> {
+        let message = self.agent.poll_write()?;
+        let route = Route {
+            local: message.transport.local_addr,
+            remote: message.transport.peer_addr,
+        };
+        Some((route, message.message))
+    }
+
+    /// Takes up what the agent found. `true`: there is a pair that was not there before.
+    pub(super) fn update(&mut self) -> bool {
+        let mut found = false;
+        while let Some(tagged) = self.agent.poll_event() {
+            match tagged.event {
+                Event::ConnectionStateChange(state) => self.state = ice_state(state),
+                Event::SelectedCandidatePairChange(local, remote) => {
+                    self.route = Some(Route {
+                        local: local.base_addr(),
+                        remote: remote.addr(),
+                    });
+                    self.pair = (named(&local), named(&remote));
+                    found = true;
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Of the pair in use, as last measured.
+    pub(super) fn round_trip(&self, now: Instant) -> Option<Duration> {
+        let pairs = self.agent.get_candidate_pairs_stats(now).into_iter();
+        let times = pairs.filter(|pair| pair.nominated);
+        let times = times.map(|pair| pair.current_round_trip_time);
+        let least = times.filter(|time| *time > 0.0).reduce(f64::min)?;
+        Duration::try_from_secs_f64(least).ok()
+    }
+
+    /// When the next round is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.next.is_none_or(|due| now < due) {
+            return;
+        }
+        if let Err(error) = self.agent.handle_timeout(now) {
+            log::debug!(target: "rswebrtc::peer", "ICE: {error}");
+        }
+        self.last = Some(now);
+        let wait = if matches!(self.agent.state(), ConnectionState::Checking) {
+            let remote = self.agent.get_remote_candidates().len();
+            let pairs = self.agent.get_local_candidates().len() * remote;
+            let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
+            let all = PAIR.saturating_mul(pairs).min(PATIENT_ROUND);
+            self.pace.shortest(now).max(all)
+        } else {
+            KEEPALIVE
+        };
+        self.next = Some(now + wait);
+    }
+
+    pub(super) fn close(&mut self) {
+        let _ = self.agent.close();
+        self.next = None;
+    }
+}
+
+fn context(route: Route) -> TransportContext {
+    TransportContext {
+        local_addr: route.local,
+        peer_addr: route.remote,
+        transport_protocol: TransportProtocol::UDP,
+        ecn: None,
+    }
+}
+
+fn ice_state(state: ConnectionState) -> IceState {
+    match state {
+        ConnectionState::Checking => IceState::Checking,
+        ConnectionState::Connected | ConnectionState::Completed => IceState::Connected,
+        ConnectionState::Disconnected | ConnectionState::Failed | ConnectionState::Closed => {
+            IceState::Disconnected
+        }
+        _ => IceState::New,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_slow_down_until_something_is_heard() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            since: Some(start),
+            heard: None,
+        };
+        let after = |s: u64| start + Duration::from_secs(s);
+        assert_eq!(pace.shortest(start), ROUND);
+        assert_eq!(pace.shortest(after(2)), BRISK_ROUND);
+        assert_eq!(pace.shortest(after(300)), PATIENT_ROUND);
+        pace.heard = Some(after(300));
+        assert_eq!(pace.shortest(after(301)), ROUND);
+        assert_eq!(pace.shortest(after(304)), PATIENT_ROUND);
+    }
+}
