@@ -6,7 +6,8 @@
 #   scripts/setup.sh            to build the plugin and to run the examples
 #   scripts/setup.sh --tests    also what tests/run.sh needs, with a Python environment in .venv-tests and packages of
 #                               npm's in .node-tests
-#   scripts/setup.sh --check    only say what is missing; exit status 1 if anything is (may be joined with --tests)
+#   scripts/setup.sh --benches  also what benches/run.sh needs, which is little
+#   scripts/setup.sh --check    only say what is missing; exit status 1 if anything is (may be joined with the others)
 #
 # Knows Debian and its relatives (apt). Elsewhere it names what is needed and checks GStreamer and Rust. The browsers of
 # the tests are Debian's packages; elsewhere they must be there by other means.
@@ -26,17 +27,19 @@ janus-whep-server@1.1.0|a WHEP server in front of Janus, for the tests of our cl
 gstreamer_needed=1.22
 
 tests=no
+benches=no
 check_only=no
 for argument in "$@"; do
     case $argument in
         --tests) tests=yes ;;
+        --benches) benches=yes ;;
         --check) check_only=yes ;;
         -h | --help)
-            sed -n '3,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '3,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         *)
-            echo "setup: unknown argument '$argument' (known: --tests, --check)" >&2
+            echo "setup: unknown argument '$argument' (known: --tests, --benches, --check)" >&2
             exit 2
             ;;
     esac
@@ -85,16 +88,18 @@ gstreamer1.0-libav|-|decoders for H264 and AAC
 gstreamer1.0-x|-|windows, for receive-to-screen.sh
 ffmpeg|command_exists ffprobe|ffprobe, which looks into films and counts their frames
 "
-test_packages="
-meson|command_exists meson|the tests build and install with Meson too
-ninja-build|command_exists ninja|runs what Meson sets up
-python3-venv|python_can_make_venvs|Python environment with aiortc, a WebRTC peer of the tests
-gstreamer1.0-nice|-|ICE for webrtcbin, a WebRTC peer of the tests
-python3-gi|-|Python bindings, with which the tests drive webrtcbin
+webrtcbin_packages="
+gstreamer1.0-nice|-|ICE for webrtcbin, a WebRTC peer of the tests and benchmarks
+python3-gi|-|Python bindings, with which tests and benchmarks drive webrtcbin
 gir1.2-gstreamer-1.0|-|bindings for GStreamer's core
 gir1.2-gst-plugins-base-1.0|-|bindings for session descriptions
 gir1.2-gst-plugins-bad-1.0|-|bindings for webrtcbin
 gir1.2-nice-0.1|-|bindings for ICE: tells webrtcbin to stay on this machine
+"
+test_packages="
+meson|command_exists meson|the tests build and install with Meson too
+ninja-build|command_exists ninja|runs what Meson sets up
+python3-venv|python_can_make_venvs|Python environment with aiortc, a WebRTC peer of the tests
 nodejs|node_is_new_enough|runs what drives the browsers
 janus|command_exists janus|a WebRTC server, for the tests of our WHIP and WHEP clients
 npm|command_exists npm|fetches puppeteer-core, which drives the browsers, and WHIP and WHEP programs of others
@@ -105,6 +110,9 @@ firefox-esr|command_exists firefox-esr|a WebRTC peer of the tests
 "
 
 wanted=$build_packages$run_packages
+if [ "$benches" = yes ] || [ "$tests" = yes ]; then
+    wanted=$wanted$webrtcbin_packages
+fi
 if [ "$tests" = yes ]; then
     wanted=$wanted$test_packages
     if on_debian; then

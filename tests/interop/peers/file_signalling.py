@@ -33,13 +33,13 @@ class Meeting:
         """The SDP of an `offer` or `answer` that is there."""
         return json.loads((self.folder / f"{kind}.json").read_text())["sdp"]
 
-    def wait(self, kind, seconds):
-        """Block until that file is there; its SDP, or None of a bye."""
+    def wait(self, kind, seconds, pause=0.02):
+        """Block until that file is there, looking each `pause` seconds; its SDP, or None of a bye."""
         end = time.monotonic() + seconds
         while not self.there(kind):
             if time.monotonic() > end:
                 raise TimeoutError(f"no {kind}.json within {seconds} s")
-            time.sleep(0.02)
+            time.sleep(pause)
         return None if kind == "bye" else self.read(kind)
 
 

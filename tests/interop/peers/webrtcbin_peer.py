@@ -72,12 +72,12 @@ def fmtp_of_h264(codec, fmtp):
 class Peer:
     """One webrtcbin and what hangs on it."""
 
-    def __init__(self, plan):
+    def __init__(self, plan, pipeline=None):
         self.plan = plan
         self.states = []
         self.changed = threading.Condition()
         self.sources, self.counters, self.kept = {}, {}, []
-        self.pipeline = Gst.Pipeline.new(None)
+        self.pipeline = pipeline or Gst.Pipeline.new(None)
         self.bin = Gst.ElementFactory.make("webrtcbin", None)
         self.bin.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
         self.pipeline.add(self.bin)
@@ -138,7 +138,7 @@ class Peer:
         while self.bin.get_property("ice-gathering-state") != GstWebRTC.WebRTCICEGatheringState.COMPLETE:
             if time.monotonic() > end:
                 raise TimeoutError("candidates are not complete after 10 s")
-            time.sleep(0.005)
+            time.sleep(0.001)
         return only_local(self.bin.get_property("local-description").sdp.as_text(), HOST)
 
     def _take(self, kind, sdp):
@@ -184,6 +184,7 @@ class Peer:
             if stream["direction"] != "inactive":
                 picked[index] = (stream, *pick(line, stream.get("codecs")))
         self.pipeline.set_state(Gst.State.PLAYING)
+        self.bin.sync_state_with_parent()
         for index, (stream, codec, payload, fmtp) in picked.items():
             if "send" in stream["direction"]:
                 transceiver = self._send_on(index, stream, codec, payload, fmtp_of_h264(codec, fmtp))
