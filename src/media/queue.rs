@@ -2,7 +2,8 @@
 //! The bounded hand-over from the peer's tasks to a streaming thread.
 //!
 //! Invariant: pushing never blocks. A full queue drops its oldest entry and counts it; the
-//! reader may block, and [`InboundQueue::set_flushing`] always wakes it.
+//! reader may block, and [`InboundQueue::set_flushing`] always wakes it. What arrives together is
+//! put in together and read together: one lock and at most one wake-up each way.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,19 @@ use super::rtp_packet::Inbound;
 pub enum Popped {
     /// The oldest entry.
     Item(Inbound),
+    /// Nothing arrived in time.
+    Timeout,
+    /// The reader was told to return.
+    Flushing,
+    /// The stream is over and everything before its end was read.
+    Ended,
+}
+
+/// What [`InboundQueue::take`] came back with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// At least one entry.
+    Items,
     /// Nothing arrived in time.
     Timeout,
     /// The reader was told to return.
@@ -40,6 +54,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Inbound>,
+    /// A reader sleeps: only then is there somebody to wake.
+    waiting: bool,
     flushing: bool,
     ended: bool,
     /// Another source follows when this one ends.
@@ -71,29 +87,38 @@ impl InboundQueue {
 
     /// Adds an entry; drops the oldest when full. Ignored after [`end`](Self::end).
     pub fn push(&self, item: Inbound) {
+        self.push_all(std::iter::once(item));
+    }
+
+    /// Adds what arrived together, as [`push`](Self::push) would one by one, under one lock and with
+    /// one wake-up.
+    pub fn push_all(&self, items: impl IntoIterator<Item = Inbound>) {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
+            return;
+        }
         let mut state = self.lock();
         if state.ended {
             return;
         }
-        if state.items.len() >= self.capacity {
-            // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
-            state.items.pop_front();
-            state.dropped += 1;
+        for item in items {
+            if state.items.len() >= self.capacity {
+                // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
+                state.items.pop_front();
+                state.dropped += 1;
+            }
+            state.items.push_back(item);
         }
-        state.items.push_back(item);
+        let wake = std::mem::take(&mut state.waiting);
         drop(state);
-        self.changed.notify_one();
+        if wake {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits at most `timeout` for the oldest entry.
     pub fn pop(&self, timeout: Duration) -> Popped {
-        let state = self.lock();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, timeout, |s| {
-                s.items.is_empty() && !s.flushing && !s.ended
-            })
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = self.wait(timeout);
         if state.flushing {
             return Popped::Flushing;
         }
@@ -102,6 +127,39 @@ impl InboundQueue {
             None if state.ended => Popped::Ended,
             None => Popped::Timeout,
         }
+    }
+
+    /// Waits at most `timeout` for entries and appends all that are there to `into`. The room of an
+    /// empty `into` is used for what comes next: two of them take turns.
+    pub fn take(&self, into: &mut VecDeque<Inbound>, timeout: Duration) -> Taken {
+        let mut state = self.wait(timeout);
+        if state.flushing {
+            return Taken::Flushing;
+        }
+        if state.items.is_empty() {
+            return match state.ended {
+                true => Taken::Ended,
+                false => Taken::Timeout,
+            };
+        }
+        if into.is_empty() {
+            std::mem::swap(&mut state.items, into);
+        } else {
+            into.append(&mut state.items);
+        }
+        Taken::Items
+    }
+
+    fn wait(&self, timeout: Duration) -> MutexGuard<'_, State> {
+        let state = self.lock();
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, timeout, |s| {
+                s.waiting = s.items.is_empty() && !s.flushing && !s.ended;
+                s.waiting
+            })
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        state
     }
 
     /// No entry will follow; what is queued is still read.
@@ -179,6 +237,48 @@ mod tests {
         assert_eq!(number(queue.pop(Duration::ZERO)), 1);
         assert_eq!(number(queue.pop(Duration::ZERO)), 2);
         assert!(matches!(queue.pop(Duration::ZERO), Popped::Timeout));
+    }
+
+    #[test]
+    fn what_arrived_together_is_taken_together_in_its_order() {
+        let queue = InboundQueue::new(3);
+        queue.push_all((0..4).map(report));
+        assert_eq!(queue.dropped(), 1);
+        let mut taken = VecDeque::new();
+        assert_eq!(queue.take(&mut taken, Duration::ZERO), Taken::Items);
+        assert_eq!(queue.take(&mut taken, Duration::ZERO), Taken::Timeout);
+        queue.push(report(4));
+        queue.end();
+        assert_eq!(queue.take(&mut taken, Duration::MAX), Taken::Items);
+        assert_eq!(queue.take(&mut taken, Duration::MAX), Taken::Ended);
+        let taken: Vec<_> = taken
+            .into_iter()
+            .map(|item| number(Popped::Item(item)))
+            .collect();
+        assert_eq!(taken, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn what_arrives_wakes_a_waiting_reader_again_and_again() {
+        let queue = std::sync::Arc::new(InboundQueue::new(8));
+        let (read, was_read) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let mut taken = VecDeque::new();
+                while queue.take(&mut taken, Duration::MAX) == Taken::Items {
+                    for item in taken.drain(..) {
+                        read.send(number(Popped::Item(item))).unwrap();
+                    }
+                }
+            }
+        });
+        for n in 0..100 {
+            queue.push(report(n));
+            assert_eq!(was_read.recv().unwrap(), n);
+        }
+        queue.end();
+        reader.join().unwrap();
     }
 
     #[test]

@@ -76,6 +76,53 @@ impl InboundPacket {
         let bytes = self.header.get(4..8)?;
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
     }
+
+    /// Payload type; `None` of what is no RTP header.
+    pub fn payload_type(&self) -> Option<u8> {
+        self.header.get(1).map(|byte| byte & 0x7f)
+    }
+
+    /// The value of header extension `id` (RFC 8285), in its one-byte or its two-byte form.
+    pub fn extension(&self, id: u8) -> Option<&[u8]> {
+        const EXTENDED: u8 = 0x10;
+        let first = *self.header.first()?;
+        if first & EXTENDED == 0 {
+            return None;
+        }
+        let at = 12 + usize::from(first & 0x0f) * 4;
+        let profile = u16::from_be_bytes(self.header.get(at..at + 2)?.try_into().ok()?);
+        let words = u16::from_be_bytes(self.header.get(at + 2..at + 4)?.try_into().ok()?);
+        let mut rest = self.header.get(at + 4..)?;
+        rest = rest.get(..usize::from(words) * 4)?;
+        let two_bytes = match profile {
+            0xbede => false,
+            // The low bits are the application's.
+            _ if profile >> 4 == 0x100 => true,
+            _ => return None,
+        };
+        while let Some((&byte, after)) = rest.split_first() {
+            let (found, length, after) = match (byte, two_bytes) {
+                // Padding.
+                (0, _) => {
+                    rest = after;
+                    continue;
+                }
+                (_, true) => {
+                    let (&length, after) = after.split_first()?;
+                    (byte, usize::from(length), after)
+                }
+                // Reserved: nothing behind it counts.
+                (0xf0.., false) => return None,
+                (_, false) => (byte >> 4, usize::from(byte & 0x0f) + 1, after),
+            };
+            let value = after.get(..length)?;
+            if found == id {
+                return Some(value);
+            }
+            rest = after.get(length..)?;
+        }
+        None
+    }
 }
 
 /// What a receiving stream gets, in order of arrival.
@@ -85,4 +132,53 @@ pub enum Inbound {
     Rtp(InboundPacket),
     /// A compound RTCP packet that holds a sender report (RFC 3550 section 6.4.1), marshalled.
     SenderReport(Bytes),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(profile: u16, extensions: &[u8]) -> InboundPacket {
+        let mut header = vec![0x90, 0xe0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+        header.extend(profile.to_be_bytes());
+        header.extend(u16::try_from(extensions.len() / 4).unwrap().to_be_bytes());
+        header.extend(extensions);
+        InboundPacket {
+            arrival: Instant::now(),
+            header: header.into(),
+            payload: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn extensions_are_found_in_both_forms() {
+        let one = packet(0xbede, &[0x10, b'0', 0, 0x31, 7, 8, 0, 0]);
+        assert_eq!(one.extension(1), Some(&b"0"[..]));
+        assert_eq!(one.extension(3), Some(&[7, 8][..]));
+        assert_eq!(one.extension(2), None);
+        let two = packet(0x1005, &[1, 0, 0, 20, 2, 7, 8, 0]);
+        assert_eq!(two.extension(1), Some(&[][..]));
+        assert_eq!(two.extension(20), Some(&[7, 8][..]));
+        assert_eq!((two.payload_type(), two.timestamp()), (Some(0x60), Some(2)));
+    }
+
+    #[test]
+    fn what_goes_past_its_end_or_is_reserved_is_no_extension() {
+        assert_eq!(packet(0xbede, &[0x13, 1, 2, 3]).extension(1), None);
+        assert_eq!(packet(0xbede, &[0xf0, 0, 0x10, 1]).extension(1), None);
+        assert_eq!(packet(0x1000, &[1, 3, 1, 2]).extension(1), None);
+        assert_eq!(packet(0xabcd, &[0x10, 1, 0, 0]).extension(1), None);
+        let cut = packet(0xbede, &[0x10, 1, 0, 0]);
+        for length in 0..cut.header.len() {
+            let header = cut.header.slice(..length);
+            assert_eq!(
+                InboundPacket {
+                    header,
+                    ..cut.clone()
+                }
+                .extension(1),
+                None
+            );
+        }
+    }
 }
