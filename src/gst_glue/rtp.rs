@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Buffers and RTP packets.
 
-use bytes::Bytes;
-use gst_rtp::rtp_buffer::RTPBuffer;
+use bytes::{Bytes, BytesMut};
+use gst_rtp::{calc_header_len, rtp_buffer::RTPBuffer};
 
 use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::{InboundPacket, OutboundPacket};
@@ -27,18 +27,19 @@ pub fn extension_map(caps: &gst::CapsRef) -> Vec<(u8, HeaderExtension)> {
 }
 
 /// The packet that a payloader made, with `shift` added to its timestamp and those header
-/// extensions that `known` names; `None` when the buffer is no RTP packet. Copies the payload once:
-/// it must outlive the buffer and be contiguous. With it comes its sequence number.
+/// extensions that `known` names; `None` when the buffer is no RTP packet. Copies the payload once,
+/// to the end of `room`: it must outlive the buffer, which may be one of few, and be contiguous.
+/// With it comes its sequence number.
 pub fn outbound(
     buffer: &gst::BufferRef,
     shift: u32,
     known: &[(u8, HeaderExtension)],
+    room: &mut BytesMut,
 ) -> Option<(u16, OutboundPacket)> {
     let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
-    let payload = rtp
-        .payload()
-        .map(Bytes::copy_from_slice)
-        .unwrap_or_default();
+    // Not by `payload`, which makes one memory of those that payloaders put together.
+    room.resize(usize::try_from(rtp.payload_size()).ok()?, 0);
+    buffer.copy_to_slice(header_length(&rtp)?, room).ok()?;
     let extensions = known
         .iter()
         .filter_map(|(id, extension)| Some((*extension, element(&rtp, *id)?)))
@@ -46,7 +47,7 @@ pub fn outbound(
     let packet = OutboundPacket {
         timestamp: rtp.timestamp().wrapping_add(shift),
         marker: rtp.is_marker(),
-        payload,
+        payload: room.split().freeze(),
         extensions,
         skipped: 0,
     };
@@ -56,6 +57,17 @@ pub fn outbound(
 /// The value of header extension `id` of an RTP packet.
 pub fn extension(buffer: &gst::BufferRef, id: u8) -> Option<Bytes> {
     element(&RTPBuffer::from_buffer_readable(buffer).ok()?, id)
+}
+
+fn header_length(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>) -> Option<usize> {
+    /// Profile and length.
+    const EXTENSION_HEADER: usize = 4;
+    let fixed = usize::try_from(calc_header_len(rtp.csrc_count())).ok()?;
+    if !rtp.is_extension() {
+        return Some(fixed);
+    }
+    let (_, extension) = rtp.extension_bytes()?;
+    Some(fixed + EXTENSION_HEADER + extension.len())
 }
 
 fn element(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>, id: u8) -> Option<Bytes> {

@@ -9,7 +9,7 @@
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -217,11 +217,11 @@ mod imp {
         }
 
         fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-            self.render_buffers(std::iter::once(buffer.as_ref()))
+            self.render_buffers(std::iter::once(buffer.as_ref()), buffer.size())
         }
 
         fn render_list(&self, list: &gst::BufferList) -> Result<gst::FlowSuccess, gst::FlowError> {
-            self.render_buffers(list.iter())
+            self.render_buffers(list.iter(), list.calculate_size())
         }
     }
 
@@ -535,6 +535,7 @@ mod imp {
         fn render_buffers<'a>(
             &self,
             buffers: impl Iterator<Item = &'a gst::BufferRef>,
+            size: usize,
         ) -> Result<gst::FlowSuccess, gst::FlowError> {
             let mut guard = self.lock();
             let track = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
@@ -544,9 +545,11 @@ mod imp {
             let segment = self.obj().segment();
             let segment = segment.downcast_ref::<gst::ClockTime>();
             let mut frames = Vec::new();
+            // One allocation for the payloads of all.
+            let mut room = BytesMut::with_capacity(size);
             for buffer in buffers {
                 let Some((number, mut packet)) =
-                    rtp::outbound(buffer, track.shift, &track.extension_map)
+                    rtp::outbound(buffer, track.shift, &track.extension_map, &mut room)
                 else {
                     gst::warning!(
                         CAT,
