@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Buffers and RTP packets.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use gst_rtp::{calc_header_len, rtp_buffer::RTPBuffer};
 
@@ -54,11 +57,6 @@ pub fn outbound(
     Some((rtp.seq(), packet))
 }
 
-/// The value of header extension `id` of an RTP packet.
-pub fn extension(buffer: &gst::BufferRef, id: u8) -> Option<Bytes> {
-    element(&RTPBuffer::from_buffer_readable(buffer).ok()?, id)
-}
-
 fn header_length(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>) -> Option<usize> {
     /// Profile and length.
     const EXTENSION_HEADER: usize = 4;
@@ -76,8 +74,8 @@ fn element(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>, id: u8) -> Option
     Some(Bytes::copy_from_slice(value))
 }
 
-/// A buffer around a received packet, which came at `running_time`; nothing is copied. The time is
-/// its offset, too, where jitter buffers leave it alone.
+/// A buffer around a received packet, which came at `running_time`; nothing is copied. Its offset,
+/// which jitter buffers leave alone, is the [`moment`] of its arrival.
 pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buffer {
     let mut buffer = gst::Buffer::new();
     // infallible: a new buffer is writable.
@@ -88,7 +86,15 @@ pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buff
         }
         buffer.set_dts(running_time);
         buffer.set_pts(running_time);
-        buffer.set_offset(running_time.nseconds());
+        buffer.set_offset(moment(packet.arrival));
     }
     buffer
+}
+
+/// A moment as a number that fits into a buffer: ns since the first that was asked for.
+pub fn moment(at: Instant) -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let passed = at.saturating_duration_since(*FIRST.get_or_init(|| at));
+    // 584 years.
+    u64::try_from(passed.as_nanos()).unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use crate::media::{frame_start, keyframe};
 
 use super::frames::{Done, Frames, Place, Policy, STARVED};
 use super::freezes::Freezes;
+use super::playout::BufferDelay;
 use super::track_src::KeyFrameRequest;
 
 /// What helps a stream that has no key frames.
@@ -48,6 +49,11 @@ impl FrameGate {
     /// Size of the jitter buffer before it: frames are shown so long after their time.
     pub fn set_latency(&self, latency: Duration) {
         self.imp().lock().latency = latency;
+    }
+
+    /// Time in the jitter buffer of what came so far.
+    pub fn buffer_delay(&self) -> BufferDelay {
+        self.imp().lock().delay
     }
 
     /// Since the beginning.
@@ -81,6 +87,7 @@ mod imp {
         pub(super) counts: FrameFigures,
         pub(super) freezes: Freezes,
         pub(super) latency: Duration,
+        pub(super) delay: BufferDelay,
         ask: Option<Arc<KeyFrameRequest>>,
         /// Packets without media that stayed inside: what follows is renumbered.
         removed: u16,
@@ -123,6 +130,7 @@ mod imp {
                     counts: FrameFigures::default(),
                     freezes: Freezes::default(),
                     latency: Duration::ZERO,
+                    delay: BufferDelay::default(),
                     ask: None,
                     removed: 0,
                     out: Vec::new(),
@@ -168,10 +176,11 @@ mod imp {
             self.lock().policy = Some(policy);
         }
 
-        fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
             let now = Instant::now();
             let mut guard = self.lock();
             let state = &mut *guard;
+            state.delay.count(&mut buffer, now);
             let mut out = std::mem::take(&mut state.out);
             if let Some(policy) = state.policy.take() {
                 state.frames.set_policy(policy, &mut out);
@@ -187,6 +196,13 @@ mod imp {
                 None => Done::default(),
             };
             let ask = state.count(done, pts, || self.obj().current_running_time());
+            let out = match out.is_empty() {
+                true => {
+                    state.out = out;
+                    None
+                }
+                false => Some(out),
+            };
             drop(guard);
             self.ask(ask);
             if done.starved {
@@ -200,7 +216,7 @@ mod imp {
                     )
                 );
             }
-            self.push(out)
+            out.map_or(Ok(gst::FlowSuccess::Ok), |out| self.push(out))
         }
 
         fn event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -242,13 +258,15 @@ mod imp {
             }
         }
 
+        /// A frame goes on at once, as one list.
         fn push(&self, mut out: Vec<gst::Buffer>) -> Result<gst::FlowSuccess, gst::FlowError> {
-            let mut result = Ok(gst::FlowSuccess::Ok);
-            for buffer in out.drain(..) {
-                if result.is_ok() {
-                    result = self.src.push(buffer);
-                }
-            }
+            let result = match out.len() {
+                0 => Ok(gst::FlowSuccess::Ok),
+                1 => out
+                    .pop()
+                    .map_or(Ok(gst::FlowSuccess::Ok), |buffer| self.src.push(buffer)),
+                _ => self.src.push_list(out.drain(..).collect()),
+            };
             let mut state = self.lock();
             if state.out.capacity() < out.capacity() {
                 state.out = out;

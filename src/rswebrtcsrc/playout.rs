@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How one stream is played out: its jitter buffer, its frames, and what is known of both.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
 
+use crate::gst_glue::rtp;
 use crate::gst_glue::stats::PlayoutFigures;
 use crate::logging::SRC as CAT;
 use crate::media::queue::InboundQueue;
@@ -90,7 +90,8 @@ pub struct Playout {
     /// Lost packets are sent again.
     repaired: bool,
     latency: Mutex<Latency>,
-    delay: Arc<BufferDelay>,
+    /// Audio's; video's is the gate's.
+    delay: Option<Arc<Mutex<BufferDelay>>>,
 }
 
 #[derive(Debug)]
@@ -100,10 +101,22 @@ struct Latency {
 }
 
 /// Time that packets were in the jitter buffer.
-#[derive(Debug, Default)]
-struct BufferDelay {
-    nanoseconds: AtomicU64,
-    packets: AtomicU64,
+#[derive(Debug, Default, Clone, Copy)]
+pub struct BufferDelay {
+    nanoseconds: u64,
+    packets: u64,
+}
+
+impl BufferDelay {
+    /// `buffer` came out of it. The moment of its arrival ([`rtp::inbound`]) goes no further.
+    pub fn count(&mut self, buffer: &mut gst::Buffer, now: Instant) {
+        let arrival = buffer.offset();
+        if arrival != NO_OFFSET {
+            self.nanoseconds += rtp::moment(now).saturating_sub(arrival);
+            buffer.make_mut().set_offset(NO_OFFSET);
+        }
+        self.packets += 1;
+    }
 }
 
 impl Playout {
@@ -117,8 +130,7 @@ impl Playout {
         repaired: bool,
         wanted: &Wanted,
     ) -> Self {
-        let delay = Arc::default();
-        measure(&jitter_buffer, &delay);
+        let delay = gate.is_none().then(|| measure(&jitter_buffer));
         let playout = Self {
             jitter_buffer,
             gate,
@@ -187,11 +199,14 @@ impl Playout {
     pub fn figures(&self) -> PlayoutFigures {
         let stats = self.jitter_buffer.property::<gst::Structure>("stats");
         let counted = |name: &str| stats.get::<u64>(name).unwrap_or_default();
+        let of_gate = || self.gate.as_ref().map(FrameGate::buffer_delay);
+        let delay = self.delay.as_ref().map(|delay| *lock(delay));
+        let delay = delay.or_else(of_gate).unwrap_or_default();
         PlayoutFigures {
             frames: self.gate.as_ref().map(FrameGate::counts),
             latency: self.lock().current,
-            buffer_delay: Duration::from_nanos(self.delay.nanoseconds.load(Ordering::Relaxed)),
-            emitted: self.delay.packets.load(Ordering::Relaxed),
+            buffer_delay: Duration::from_nanos(delay.nanoseconds),
+            emitted: delay.packets,
             late: counted("num-late"),
             given_up: counted("num-lost"),
         }
@@ -247,28 +262,22 @@ pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, glib::BoolError>
         .build()
 }
 
-/// The time of arrival is a packet's offset ([`rtp::inbound`]), since the jitter buffer takes away
-/// its DTS. What goes on has none.
-///
-/// [`rtp::inbound`]: crate::gst_glue::rtp::inbound
-fn measure(jitter_buffer: &gst::Element, delay: &Arc<BufferDelay>) {
-    let Some(src) = jitter_buffer.static_pad("src") else {
-        return;
-    };
-    let delay = delay.clone();
-    let element = jitter_buffer.downgrade();
-    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(buffer) = info.buffer_mut() else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let arrival = buffer.offset();
-        let now = element.upgrade().and_then(|e| e.current_running_time());
-        if let Some(now) = now.filter(|_| arrival != NO_OFFSET) {
-            let spent = now.nseconds().saturating_sub(arrival);
-            delay.nanoseconds.fetch_add(spent, Ordering::Relaxed);
-        }
-        buffer.make_mut().set_offset(NO_OFFSET);
-        delay.packets.fetch_add(1, Ordering::Relaxed);
-        gst::PadProbeReturn::Ok
-    });
+/// Measures a stream that has no gate to do it.
+fn measure(jitter_buffer: &gst::Element) -> Arc<Mutex<BufferDelay>> {
+    let delay = Arc::new(Mutex::new(BufferDelay::default()));
+    if let Some(src) = jitter_buffer.static_pad("src") {
+        let delay = delay.clone();
+        src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let Some(buffer) = info.buffer_mut() {
+                lock(&delay).count(buffer, Instant::now());
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    delay
+}
+
+/// Two numbers that belong together.
+fn lock(delay: &Mutex<BufferDelay>) -> MutexGuard<'_, BufferDelay> {
+    delay.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,8 +4,12 @@
 //!
 //! GstBase gives the streaming thread, live states, unlocking and EOS. Sender reports go to the
 //! jitter buffer's RTCP pad from the same thread, so nothing is pushed from a network thread.
+//!
+//! What arrived together goes on together, as one buffer list: a wake-up, a lock and a look at the
+//! clock for all of it.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::glib;
@@ -20,7 +24,7 @@ use crate::gst_glue::rtp;
 use crate::logging::SRC as CAT;
 use crate::media::codec::Codec;
 use crate::media::orientation::Orientation;
-use crate::media::queue::{InboundQueue, Popped};
+use crate::media::queue::{InboundQueue, Taken};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 
 use super::latency::Lateness;
@@ -85,9 +89,14 @@ impl TrackSrc {
 mod imp {
     use super::*;
 
+    /// A list of more packets would not help, and is not made.
+    const LONGEST_LIST: usize = 256;
+
     #[derive(Default)]
     pub struct TrackSrc {
         track: Mutex<Option<Track>>,
+        /// Taken from the queue and not given yet. Only the streaming thread adds to it.
+        arrived: Mutex<VecDeque<Inbound>>,
     }
 
     struct Track {
@@ -112,6 +121,40 @@ mod imp {
     }
 
     impl Track {
+        /// Whether nothing has to be told downstream before `item`: media of the payload type that
+        /// holds, the same way up as before.
+        fn follows(&self, item: &Inbound) -> bool {
+            let Inbound::Rtp(packet) = item else {
+                return false;
+            };
+            let same_type = packet.payload_type() == Some(self.codec.payload_type);
+            same_type && self.turned(packet).is_none()
+        }
+
+        /// Which way up the picture is from `packet` on, if that is new.
+        fn turned(&self, packet: &InboundPacket) -> Option<Orientation> {
+            let (id, known) = self.orientation?;
+            let value = *packet.extension(id)?.first()?;
+            Some(Orientation::from_cvo(value)).filter(|new| *new != known)
+        }
+
+        /// The buffer of a packet, if it is of the connection that holds now.
+        fn buffer_of(&mut self, packet: InboundPacket, now: Now) -> Option<gst::Buffer> {
+            let payload_type = self.payload_type.unwrap_or(self.codec.payload_type);
+            let clock_rate = self.codec.clock_rate;
+            let packet = self.splice.pass(packet, clock_rate, payload_type)?;
+            // Padding and FEC have the time of media that went before, and nobody waits for them.
+            if !packet.payload.is_empty()
+                && let Some(timestamp) = packet.timestamp()
+            {
+                let lateness = &mut self.lateness;
+                lateness.arrived(timestamp, clock_rate, packet.arrival);
+            }
+            // In PAUSED the pipeline's clock stands still, and the packet's did not.
+            self.time = self.time.max(now.running_time_of(packet.arrival));
+            Some(rtp::inbound(packet, self.time))
+        }
+
         /// Another payload type of the same encoding; gives the new caps.
         fn change_to(&mut self, codec: Codec) -> Option<gst::Caps> {
             let mut caps = rtp_caps(&codec);
@@ -130,6 +173,22 @@ mod imp {
             }
             self.caps = caps.clone();
             Some(caps)
+        }
+    }
+
+    /// One moment by both clocks.
+    #[derive(Clone, Copy)]
+    struct Now {
+        running_time: gst::ClockTime,
+        instant: Instant,
+    }
+
+    impl Now {
+        fn running_time_of(self, arrival: Instant) -> gst::ClockTime {
+            let age = self.instant.saturating_duration_since(arrival).as_nanos();
+            let age = u64::try_from(age).unwrap_or(u64::MAX);
+            let age = gst::ClockTime::try_from(age).unwrap_or(gst::ClockTime::MAX);
+            self.running_time.saturating_sub(age)
         }
     }
 
@@ -181,6 +240,7 @@ mod imp {
                     track.queue.clear();
                     let request = track.key_frame.clone();
                     drop(guard);
+                    self.arrived().clear();
                     request();
                 }
                 _ => {}
@@ -233,27 +293,22 @@ mod imp {
             _buffer: Option<&mut gst::BufferRef>,
         ) -> Result<CreateSuccess, gst::FlowError> {
             let queue = self.queue().ok_or(gst::FlowError::Flushing)?;
-            loop {
-                match queue.pop(Duration::from_secs(3600)) {
-                    Popped::Item(Inbound::Rtp(packet)) if !self.is_expected(&packet.header) => {}
-                    Popped::Item(Inbound::Rtp(packet)) => {
-                        let Some(packet) = self.splice(packet) else {
-                            continue;
-                        };
-                        let time = self.running_time_of(packet.arrival);
-                        let buffer = rtp::inbound(packet, time);
-                        self.look_at_orientation(&buffer);
-                        return Ok(CreateSuccess::NewBuffer(buffer));
-                    }
-                    Popped::Item(Inbound::SenderReport(report)) => self.push_report(report),
-                    Popped::Timeout => {}
-                    Popped::Flushing => return Err(gst::FlowError::Flushing),
-                    Popped::Ended => {
+            let mut arrived = std::mem::take(&mut *self.arrived());
+            let result = loop {
+                if let Some(buffers) = self.next_buffers(&mut arrived) {
+                    break Ok(buffers);
+                }
+                match queue.take(&mut arrived, Duration::from_secs(3600)) {
+                    Taken::Items | Taken::Timeout => {}
+                    Taken::Flushing => break Err(gst::FlowError::Flushing),
+                    Taken::Ended => {
                         gst::debug!(CAT, imp = self, "the stream is over");
-                        return Err(gst::FlowError::Eos);
+                        break Err(gst::FlowError::Eos);
                     }
                 }
-            }
+            };
+            *self.arrived() = arrived;
+            result
         }
     }
 
@@ -299,22 +354,45 @@ mod imp {
             true
         }
 
-        /// The packet as it goes out, if it is of the connection that holds now.
-        fn splice(&self, packet: InboundPacket) -> Option<InboundPacket> {
+        /// The buffers of what is at the front of `arrived`, up to the next packet that something has
+        /// to be told before; `None` when nothing there goes on.
+        fn next_buffers(&self, arrived: &mut VecDeque<Inbound>) -> Option<CreateSuccess> {
+            let first = loop {
+                let now = self.now();
+                match arrived.pop_front()? {
+                    Inbound::SenderReport(report) => self.push_report(report),
+                    Inbound::Rtp(packet) if !self.is_expected(&packet) => {}
+                    Inbound::Rtp(packet) => {
+                        self.tell_orientation(&packet);
+                        let buffer = self.lock().as_mut()?.buffer_of(packet, now);
+                        if let Some(buffer) = buffer {
+                            break (buffer, now);
+                        }
+                    }
+                }
+            };
+            let (first, now) = first;
             let mut guard = self.lock();
             let track = guard.as_mut()?;
-            let payload_type = track.payload_type.unwrap_or(track.codec.payload_type);
-            let clock_rate = track.codec.clock_rate;
-            let packet = track.splice.pass(packet, clock_rate, payload_type)?;
-            // Padding and FEC have the time of media that went before, and nobody waits for them.
-            if !packet.payload.is_empty()
-                && let Some(timestamp) = packet.timestamp()
-            {
-                track
-                    .lateness
-                    .arrived(timestamp, clock_rate, packet.arrival);
+            if !arrived.front().is_some_and(|item| track.follows(item)) {
+                return Some(CreateSuccess::NewBuffer(first));
             }
-            Some(packet)
+            let most = arrived.len().min(LONGEST_LIST);
+            let mut list = gst::BufferList::new_sized(most + 1);
+            // infallible: a new list is writable.
+            let buffers = list.get_mut()?;
+            buffers.add(first);
+            for _ in 0..most {
+                if !arrived.front().is_some_and(|item| track.follows(item)) {
+                    break;
+                }
+                if let Some(Inbound::Rtp(packet)) = arrived.pop_front()
+                    && let Some(buffer) = track.buffer_of(packet, now)
+                {
+                    buffers.add(buffer);
+                }
+            }
+            Some(CreateSuccess::NewBufferList(list))
         }
 
         pub fn lateness(&self) -> Option<Duration> {
@@ -323,8 +401,8 @@ mod imp {
 
         /// Whether a packet is of a codec that the pad was made for; the caps follow its payload
         /// type. Another encoding has no place behind this pad.
-        fn is_expected(&self, header: &[u8]) -> bool {
-            let Some(came) = header.get(1).map(|byte| byte & 0x7f) else {
+        fn is_expected(&self, packet: &InboundPacket) -> bool {
+            let Some(came) = packet.payload_type() else {
                 return false;
             };
             let (caps, refused) = {
@@ -362,21 +440,17 @@ mod imp {
         }
 
         /// A picture that turns is told downstream, before the frame that turned.
-        fn look_at_orientation(&self, buffer: &gst::BufferRef) {
+        fn tell_orientation(&self, packet: &InboundPacket) {
             let turned = {
                 let mut guard = self.lock();
-                let Some((id, known)) = guard.as_mut().and_then(|t| t.orientation.as_mut()) else {
+                let Some(track) = guard.as_mut() else {
                     return;
                 };
-                let value = rtp::extension(buffer, *id).and_then(|value| value.first().copied());
-                let Some(orientation) = value.map(Orientation::from_cvo) else {
+                let Some(turned) = track.turned(packet) else {
                     return;
                 };
-                if *known == orientation {
-                    return;
-                }
-                *known = orientation;
-                orientation
+                track.orientation = track.orientation.map(|(id, _)| (id, turned));
+                turned
             };
             let mut tags = gst::TagList::new();
             // infallible: a new list is writable.
@@ -421,21 +495,15 @@ mod imp {
             }
         }
 
-        fn running_time_of(&self, arrival: Instant) -> gst::ClockTime {
-            let now = self
-                .obj()
-                .current_running_time()
-                .unwrap_or(gst::ClockTime::ZERO);
-            let age = u64::try_from(arrival.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let time = now.saturating_sub(gst::ClockTime::from_nseconds(age));
-            // In PAUSED this clock stands still, and the packet's did not.
-            match self.lock().as_mut() {
-                Some(track) => {
-                    track.time = track.time.max(time);
-                    track.time
-                }
-                None => time,
+        fn now(&self) -> Now {
+            Now {
+                running_time: self.obj().current_running_time().unwrap_or_default(),
+                instant: Instant::now(),
             }
+        }
+
+        fn arrived(&self) -> MutexGuard<'_, VecDeque<Inbound>> {
+            self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
         }
 
         fn queue(&self) -> Option<Arc<InboundQueue>> {

@@ -23,12 +23,14 @@ pub fn complete(depayloader: &gst::Element) {
     // Width and height; 0 until known.
     let size = Arc::new(AtomicU64::new(0));
     let seen = size.clone();
-    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(buffer) = info.buffer()
-            && let Ok(rtp) = RTPBuffer::from_buffer_readable(buffer)
-            && let Ok(payload) = rtp.payload()
-            && let Some((width, height)) = vp9::key_frame_size(payload)
-        {
+    let types = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    sink.add_probe(types, move |_, info| {
+        let found = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => key_frame_size(buffer),
+            Some(gst::PadProbeData::BufferList(list)) => list.iter().find_map(key_frame_size),
+            _ => None,
+        };
+        if let Some((width, height)) = found {
             let both = u64::from(width) << 32 | u64::from(height);
             seen.store(both, Ordering::Relaxed);
         }
@@ -61,6 +63,11 @@ pub fn complete(depayloader: &gst::Element) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+fn key_frame_size(buffer: &gst::BufferRef) -> Option<(u32, u32)> {
+    let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
+    vp9::key_frame_size(rtp.payload().ok()?)
 }
 
 /// `caps` with this size, if it is known and not there yet.

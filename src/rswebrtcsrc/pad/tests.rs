@@ -451,6 +451,13 @@ fn latency_that_changes_while_it_plays_holds_at_once_and_the_pipeline_is_told() 
                 chain.pass(STEP);
                 behind.iter().for_each(|packet| chain.give(packet));
             }
+            if n < 30 {
+                let playout = chain.stream.playout.clone();
+                limited("it is given up", || {
+                    chain.wake();
+                    playout.figures().given_up > n as u64 / 10
+                });
+            }
             chain.give(last);
         } else {
             chain.give(last);
