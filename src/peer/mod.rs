@@ -13,6 +13,8 @@ pub mod fuzzing;
 mod interceptors;
 mod limits;
 mod link;
+#[doc(hidden)]
+pub mod measuring;
 mod nudge;
 mod outbound;
 mod shared;
