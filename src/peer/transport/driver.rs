@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Transport;
+use super::socket::Socket;
 
 /// System calls that read, in a row: then there is time for the rest.
 const READS: usize = 16;
@@ -29,7 +30,7 @@ pub(super) async fn run(transport: Arc<Transport>) {
             }
         };
         tokio::select! {
-            index = transport.readable() => transport.receive(index),
+            () = transport.receive() => {}
             () = transport.shared.nudge.nudged() => {}
             () = writable => {}
             () = &mut sleep => {}
@@ -54,37 +55,39 @@ impl Transport {
         Some((due, blocked))
     }
 
-    /// Gives a socket at which something may have arrived.
-    async fn readable(&self) -> usize {
+    /// Takes what arrives, at whichever socket; waits for the first datagram.
+    async fn receive(&self) {
         poll_fn(|cx| {
+            let mut received = Poll::Pending;
             for (index, socket) in self.sockets.iter().enumerate() {
-                if socket.poll_readable(cx).is_ready() {
-                    return Poll::Ready(index);
+                if socket.poll_read(cx, || self.read(index, socket)).is_ready() {
+                    received = Poll::Ready(());
                 }
             }
-            Poll::Pending
+            received
         })
-        .await
+        .await;
     }
 
-    /// Takes what arrived, at socket `first` and at all others.
-    fn receive(&self, first: usize) {
-        for (index, socket) in self.sockets.iter().enumerate().skip(first) {
-            for _ in 0..READS {
-                // Not locked while the kernel copies.
-                let mut core = None;
-                let read = socket.receive(|from, datagram| {
-                    let (core, now) = core.get_or_insert_with(|| (self.core(), Instant::now()));
-                    core.read(index, from, datagram, *now);
-                });
-                if let Err(error) = read {
-                    if error.kind() == std::io::ErrorKind::WouldBlock {
-                        break;
-                    }
-                    // A former datagram was refused (ICMP): that says nothing of the next.
+    /// Takes what is there at a socket; `false`: all of it.
+    fn read(&self, index: usize, socket: &Socket) -> bool {
+        // Not locked while the kernel is asked for the first time.
+        let mut core = None;
+        for _ in 0..READS {
+            let read = socket.receive(|from, datagram| {
+                let (core, now) = core.get_or_insert_with(|| (self.core(), Instant::now()));
+                core.read(index, from, datagram, *now);
+            });
+            match read {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                // A former datagram was refused (ICMP): that says nothing of the next.
+                Err(error) => {
                     log::trace!(target: "rswebrtc::peer", "reading: {error}");
                 }
             }
         }
+        true
     }
 }

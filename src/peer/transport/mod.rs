@@ -60,6 +60,9 @@ impl Transport {
     ///
     /// [`PeerError::Socket`] when not one can be bound.
     pub(super) fn open(addresses: &[IpAddr], shared: Arc<Shared>) -> Result<Arc<Self>, PeerError> {
+        let thread = crate::runtime::network().map_err(PeerError::Other)?;
+        // The sockets belong to that thread.
+        let _entered = thread.enter();
         let mut sockets = Vec::new();
         let mut refused = "none is given".to_owned();
         for address in addresses {
@@ -85,7 +88,7 @@ impl Transport {
             armed: AtomicU64::new(0),
             epoch,
         });
-        tokio::spawn(driver::run(transport.clone()));
+        thread.spawn(driver::run(transport.clone()));
         Ok(transport)
     }
 

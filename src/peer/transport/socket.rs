@@ -5,9 +5,11 @@ use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::batch::Batch;
 
@@ -16,6 +18,8 @@ use super::batch::Batch;
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Runs that one system call brings.
 const RUNS: usize = 8;
+/// Until a full socket is tried again, where it does not tell.
+const RETRY: Duration = Duration::from_millis(2);
 /// The largest run, bytes.
 const RUN: usize = 65_536;
 
@@ -26,9 +30,21 @@ thread_local! {
 
 /// See the module.
 pub(super) struct Socket {
-    io: tokio::net::UdpSocket,
+    /// For reading only: the kernel tells of room for writing whenever a datagram has left, and
+    /// each time a thread would wake for nothing.
+    io: AsyncFd<std::net::UdpSocket>,
     state: UdpSocketState,
     pub(super) local: SocketAddr,
+}
+
+/// What replaces `with_interest` is an unsafe function, for file descriptors that may be closed by
+/// others; that of a socket that we own is not (tokio-rs/tokio pull 8587).
+#[allow(deprecated)]
+fn asynchronous(
+    socket: std::net::UdpSocket,
+    interest: Interest,
+) -> io::Result<AsyncFd<std::net::UdpSocket>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 impl Socket {
@@ -46,8 +62,8 @@ impl Socket {
             }
         }
         let local = socket.local_addr()?;
-        let io = tokio::net::UdpSocket::from_std(socket)?;
-        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let io = asynchronous(socket, Interest::READABLE)?;
         Ok(Self { io, state, local })
     }
 
@@ -70,17 +86,17 @@ impl Socket {
             segment_size: several.then_some(batch.segment),
             src_ip: None,
         };
-        self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-        })
+        self.state
+            .try_send(UdpSockRef::from(self.io.get_ref()), &transmit)
     }
 
-    /// Gives `each` the datagrams of one system call, with where they come from.
+    /// Gives `each` the datagrams of one system call, with where they come from. `true`: there may
+    /// be more.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] when there are none, or what the kernel says.
-    pub(super) fn receive(&self, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<()> {
+    pub(super) fn receive(&self, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<bool> {
         ARRIVALS.with_borrow_mut(|memory| {
             memory.resize(RUNS * RUN, 0);
             let mut metas = [RecvMeta::default(); RUNS];
@@ -88,10 +104,8 @@ impl Socket {
                 let mut runs = memory.chunks_mut(RUN);
                 let mut slices: [IoSliceMut<'_>; RUNS] =
                     std::array::from_fn(|_| IoSliceMut::new(runs.next().unwrap_or_default()));
-                self.io.try_io(Interest::READABLE, || {
-                    let socket = UdpSockRef::from(&self.io);
-                    self.state.recv(socket, &mut slices, &mut metas)
-                })?
+                let socket = UdpSockRef::from(self.io.get_ref());
+                self.state.recv(socket, &mut slices, &mut metas)?
             };
             for (meta, run) in metas.iter().take(count).zip(memory.chunks(RUN)) {
                 let run = run.get(..meta.len).unwrap_or(run);
@@ -99,17 +113,39 @@ impl Socket {
                     each(meta.addr, datagram);
                 }
             }
-            Ok(())
+            Ok(count == RUNS)
         })
     }
 
-    /// Whether something may have arrived.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io.poll_recv_ready(cx)
+    /// Calls `read` if something may have arrived; `false` from it: all was taken, and what comes
+    /// from now on is told anew.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, read: impl FnOnce() -> bool) -> Poll<()> {
+        match self.io.poll_read_ready(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => {
+                log::warn!(target: "rswebrtc::peer", "{}: {error}", self.local);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(mut ready)) => {
+                if !read() {
+                    ready.clear_ready();
+                }
+                Poll::Ready(())
+            }
+        }
     }
 
     /// Waits until the kernel takes more.
     pub(super) async fn writable(&self) {
-        let _ = self.io.writable().await;
+        let copy = self.io.get_ref().try_clone();
+        let io = copy.and_then(|copy| asynchronous(copy, Interest::WRITABLE));
+        let waited = match io {
+            Ok(io) => io.writable().await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = waited {
+            log::debug!(target: "rswebrtc::peer", "{}: {error}", self.local);
+            tokio::time::sleep(RETRY).await;
+        }
     }
 }
