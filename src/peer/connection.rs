@@ -113,7 +113,11 @@ impl WebRtcPeer {
             Stage::Up(link) => return Ok(link.clone()),
             Stage::Closed => return Err(PeerError::Closed),
         }
-        let transport = Path::open(&self.config.addresses, self.shared.clone())?;
+        let transport = Path::open(
+            &self.config.addresses,
+            &self.config.ice_servers,
+            self.shared.clone(),
+        )?;
         let former = std::mem::replace(&mut *stage, Stage::Closed);
         let early = match former {
             Stage::New { early } => early,

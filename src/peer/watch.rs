@@ -120,10 +120,12 @@ impl Watch {
         let heard = first.map_or(Duration::ZERO, |at| view.now.saturating_duration_since(at));
         let waited = view.now.saturating_duration_since(self.since);
         (waited > self.patience || heard > OFFERER_PATIENCE).then(|| {
-            PeerError::Ice(format!(
-                "no candidate pair worked within {} s",
-                waited.as_secs()
-            ))
+            let mut text = format!("no candidate pair worked within {} s", waited.as_secs());
+            for problem in &view.states.problems {
+                text.push_str("; ");
+                text.push_str(problem);
+            }
+            PeerError::Ice(text)
         })
     }
 

@@ -48,22 +48,36 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Puts a datagram at the end.
     pub(super) fn push(&mut self, socket: usize, to: SocketAddr, datagram: &[u8]) {
+        self.push_behind(socket, to, &[], datagram);
+    }
+
+    /// Puts one at the end that begins with `header`.
+    pub(super) fn push_behind(
+        &mut self,
+        socket: usize,
+        to: SocketAddr,
+        header: &[u8],
+        datagram: &[u8],
+    ) {
         if datagram.is_empty() {
             return;
         }
-        self.bytes += datagram.len();
+        let size = header.len() + datagram.len();
+        self.bytes += size;
         if let Some(last) = self.queue.back_mut()
-            && last.takes(socket, to, datagram.len())
+            && last.takes(socket, to, size)
         {
+            last.data.extend_from_slice(header);
             last.data.extend_from_slice(datagram);
             return;
         }
         let mut data = self.spare.pop().unwrap_or_default();
+        data.extend_from_slice(header);
         data.extend_from_slice(datagram);
         self.queue.push_back(Batch {
             socket,
             to,
-            segment: datagram.len(),
+            segment: size,
             data,
         });
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtc::crypto::RTCCryptoProvider;
 use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
@@ -16,6 +17,7 @@ use super::States;
 use super::batch::Outbox;
 use super::dtls::{Dtls, DtlsRole, DtlsState};
 use super::ice::{Ice, IceState, Route};
+use super::servers::{Handled, Servers};
 use super::srtp::Srtp;
 use crate::peer::interceptors::MediaPath;
 use crate::peer::shared::{Shared, lock};
@@ -31,16 +33,22 @@ const ROUND_TRIP: Duration = Duration::from_millis(500);
 /// See the module.
 pub(super) struct Core {
     shared: Arc<Shared>,
+    pub(super) crypto: Arc<dyn RTCCryptoProvider>,
     ice: Ice,
     dtls: Dtls,
     srtp: Option<Srtp>,
     media: MediaPath,
     /// Addresses of our sockets, in their order.
     bases: Vec<SocketAddr>,
+    servers: Option<Servers>,
+    /// Nothing is known of servers yet, and there will be.
+    awaits_servers: bool,
     pub(super) outbox: Outbox,
     early: VecDeque<Vec<u8>>,
     measured: Option<Instant>,
     states: watch::Sender<States>,
+    /// When we were last called.
+    now: Instant,
     pub(super) closed: bool,
 }
 
@@ -60,21 +68,52 @@ impl Core {
         for base in &bases {
             ice.add_host(*base).map_err(unusable)?;
         }
-        let (states, receiver) = watch::channel(States::default());
+        let (states, receiver) = watch::channel(States {
+            gathered: true,
+            ..States::default()
+        });
         let core = Self {
             ice,
+            crypto: provider.clone(),
             dtls: Dtls::new(provider).map_err(unusable)?,
             srtp: None,
             media: MediaPath::new(shared.clone()),
             bases,
+            servers: None,
+            awaits_servers: false,
             outbox: Outbox::default(),
             early: VecDeque::new(),
             measured: None,
             states,
+            now,
             closed: false,
             shared,
         };
         Ok((core, receiver))
+    }
+
+    /// [`Self::set_servers`] will be called.
+    pub(super) fn await_servers(&mut self) {
+        self.awaits_servers = true;
+        self.tell();
+    }
+
+    /// Gathers from `servers`.
+    pub(super) fn set_servers(&mut self, servers: Servers, now: Instant) {
+        self.awaits_servers = false;
+        if !self.closed {
+            self.servers = Some(servers);
+            self.gather(now);
+        }
+        self.tell();
+    }
+
+    /// Asks the servers, where that was not done or came to nothing.
+    fn gather(&mut self, now: Instant) {
+        if let Some(servers) = &mut self.servers {
+            servers.gather(&self.bases, now);
+            self.flush_servers();
+        }
     }
 
     /// Our side, with the candidates known by now.
@@ -102,6 +141,7 @@ impl Core {
             self.dtls.start(role, &remote.fingerprints)?;
         } else {
             self.ice.restart(now).map_err(unusable)?;
+            self.gather(now);
         }
         // RFC 8445 section 6.1.1: who is lite is controlled.
         let controlling = controlling || remote.ice_lite;
@@ -115,8 +155,11 @@ impl Core {
     }
 
     /// Credentials for an offer that restarts ICE.
-    pub(super) fn prepare_restart(&mut self) -> Result<(), PeerError> {
-        self.ice.prepare_restart().map_err(unusable)
+    pub(super) fn prepare_restart(&mut self, now: Instant) -> Result<(), PeerError> {
+        self.ice.prepare_restart().map_err(unusable)?;
+        self.gather(now);
+        self.tell();
+        Ok(())
     }
 
     /// A candidate of the remote.
@@ -129,11 +172,34 @@ impl Core {
         let Some(local) = self.bases.get(socket).copied() else {
             return;
         };
-        self.ice.heard(now);
-        let route = Route {
+        self.now = now;
+        let mut route = Route {
             local,
             remote: from,
         };
+        let handled = match &mut self.servers {
+            Some(servers) => servers.handle(local, from, data, now),
+            None => Handled::Not,
+        };
+        let data = match handled {
+            Handled::Not => data,
+            Handled::Taken => {
+                self.flush_servers();
+                return self.tell();
+            }
+            Handled::Relayed {
+                relay,
+                peer,
+                payload,
+            } => {
+                route = Route {
+                    local: relay,
+                    remote: peer,
+                };
+                payload
+            }
+        };
+        self.ice.heard(now);
         self.demultiplex(route, data, now);
     }
 
@@ -195,6 +261,9 @@ impl Core {
         if self.ice.update() {
             let round_trip = self.ice.round_trip(now);
             self.dtls.connected(round_trip, now);
+            if let Some(servers) = &mut self.servers {
+                servers.settle();
+            }
         }
         while let Some((route, datagram)) = self.ice.poll_write() {
             self.send(route, &datagram);
@@ -220,18 +289,54 @@ impl Core {
     }
 
     fn send(&mut self, route: Route, datagram: &[u8]) {
-        if let Some(socket) = self.bases.iter().position(|base| *base == route.local) {
-            self.outbox.push(socket, route.remote, datagram);
+        match self.bases.iter().position(|base| *base == route.local) {
+            Some(socket) => self.outbox.push(socket, route.remote, datagram),
+            None => self.relay(route, datagram),
+        }
+    }
+
+    /// Sends from an address that a server gave us.
+    fn relay(&mut self, route: Route, datagram: &[u8]) {
+        let Some(servers) = &mut self.servers else {
+            return;
+        };
+        match servers.relay(route.local, route.remote, datagram, self.now) {
+            Some(framed) => {
+                if let Some(socket) = self.bases.iter().position(|base| *base == framed.base) {
+                    self.outbox
+                        .push_behind(socket, framed.to, &framed.header, datagram);
+                }
+            }
+            None => self.flush_servers(),
+        }
+    }
+
+    /// Sends what is for servers, and takes the candidates that they gave.
+    fn flush_servers(&mut self) {
+        let Some(servers) = &mut self.servers else {
+            return;
+        };
+        while let Some(outgoing) = servers.poll_transmit() {
+            if let Some(socket) = self.bases.iter().position(|base| *base == outgoing.base) {
+                self.outbox.push(socket, outgoing.to, &outgoing.data);
+            }
+        }
+        while let Some(found) = servers.poll_candidate() {
+            let added = found.candidate().and_then(|c| self.ice.add_local(c));
+            if let Err(error) = added {
+                log::debug!(target: "rswebrtc::peer", "{found:?} is not used: {error}");
+            }
         }
     }
 
     /// Takes from the media path what may leave by now.
     pub(super) fn pump(&mut self) {
-        let (Some(srtp), Some(route)) = (&mut self.srtp, self.ice.route) else {
+        let Some(route) = self.ice.route else {
             return;
         };
         let socket = self.bases.iter().position(|base| *base == route.local);
         while !self.outbox.is_full()
+            && let Some(srtp) = &mut self.srtp
             && let Some(message) = self.media.poll_write()
         {
             let sealed = match &message.message.packet {
@@ -243,13 +348,21 @@ impl Core {
                 (Ok(datagram), Some(socket)) => {
                     self.outbox.push(socket, route.remote, &datagram);
                 }
-                (Ok(_), None) => {}
+                (Ok(datagram), None) => self.relay(route, &datagram),
                 (Err(error), _) => log::debug!(target: "rswebrtc::peer", "not sent: {error}"),
             }
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if let Some(servers) = &mut self.servers
+            && servers.poll_timeout().is_some_and(|due| now >= due)
+        {
+            servers.handle_timeout(now);
+            self.flush_servers();
+            self.tell();
+        }
         if self.ice.poll_timeout().is_some_and(|due| now >= due) {
             self.ice.handle_timeout(now);
             self.after_ice(now);
@@ -269,12 +382,22 @@ impl Core {
     /// When to come again, if nothing comes in.
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         let media = self.srtp.as_ref().and_then(|_| self.media.poll_timeout());
-        let due = [self.ice.poll_timeout(), self.dtls.poll_timeout(), media];
+        let servers = self.servers.as_ref().and_then(Servers::poll_timeout);
+        let due = [
+            self.ice.poll_timeout(),
+            self.dtls.poll_timeout(),
+            media,
+            servers,
+        ];
         due.into_iter().flatten().min()
     }
 
     fn tell(&self) {
+        let servers = self.servers.as_ref();
+        let gathered = !self.awaits_servers && servers.is_none_or(Servers::is_gathered);
         let states = States {
+            gathered: gathered || self.closed,
+            problems: servers.map_or_else(Vec::new, |servers| servers.problems().to_vec()),
             ice: self.ice.state,
             dtls: self.dtls.state.clone(),
             first_heard: self.ice.first_heard,
@@ -319,6 +442,11 @@ impl Core {
         }
         self.dtls.close(now);
         self.flush_dtls();
+        if let Some(servers) = &mut self.servers {
+            servers.close(now);
+        }
+        self.flush_servers();
         self.ice.close();
+        self.tell();
     }
 }

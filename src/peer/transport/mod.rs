@@ -14,6 +14,7 @@ mod core;
 mod driver;
 mod dtls;
 mod ice;
+mod servers;
 mod socket;
 mod srtp;
 
@@ -26,10 +27,11 @@ use tokio::sync::watch;
 
 use self::core::Core;
 use super::shared::{Shared, lock};
-use super::{PeerError, TransportInfo};
+use super::{IceServer, PeerError, TransportInfo};
 use crate::sdp;
 pub(super) use dtls::{DtlsRole, DtlsState};
 pub(super) use ice::IceState;
+use servers::Servers;
 use socket::Socket;
 
 /// The states of a connection, as they change.
@@ -37,6 +39,10 @@ use socket::Socket;
 pub(super) struct States {
     pub(super) ice: IceState,
     pub(super) dtls: DtlsState,
+    /// Every server that the user named answered, or had its time.
+    pub(super) gathered: bool,
+    /// What is wrong with servers, each with its URL.
+    pub(super) problems: Vec<String>,
     /// When the first datagram came in after the checks began.
     pub(super) first_heard: Option<Instant>,
 }
@@ -53,13 +59,17 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Binds a socket of each of `addresses` and starts the driver, which ends with
-    /// [`Self::close`].
+    /// Binds a socket of each of `addresses`, begins to gather from `servers`, and starts the
+    /// driver, which ends with [`Self::close`].
     ///
     /// # Errors
     ///
     /// [`PeerError::Socket`] when not one can be bound.
-    pub(super) fn open(addresses: &[IpAddr], shared: Arc<Shared>) -> Result<Arc<Self>, PeerError> {
+    pub(super) fn open(
+        addresses: &[IpAddr],
+        servers: &[IceServer],
+        shared: Arc<Shared>,
+    ) -> Result<Arc<Self>, PeerError> {
         let thread = crate::runtime::network().map_err(PeerError::Other)?;
         // The sockets belong to that thread.
         let _entered = thread.enter();
@@ -79,7 +89,10 @@ impl Transport {
         }
         let epoch = Instant::now();
         let bases = sockets.iter().map(|socket| socket.local).collect();
-        let (core, states) = Core::new(shared.clone(), bases, epoch)?;
+        let (mut core, states) = Core::new(shared.clone(), bases, epoch)?;
+        if !servers.is_empty() {
+            core.await_servers();
+        }
         let transport = Arc::new(Self {
             shared,
             core: Mutex::new(core),
@@ -89,15 +102,29 @@ impl Transport {
             epoch,
         });
         thread.spawn(driver::run(transport.clone()));
+        if !servers.is_empty() {
+            thread.spawn(transport.clone().find_servers(servers.to_vec()));
+        }
         Ok(transport)
+    }
+
+    /// Finds the servers, which takes two seconds at most, and hands them over.
+    async fn find_servers(self: Arc<Self>, named: Vec<IceServer>) {
+        let crypto = self.core().crypto.clone();
+        let servers = Servers::resolve(&named, crypto).await;
+        self.core().set_servers(servers, Instant::now());
+        self.shared.nudge.wake();
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
     }
 
-    /// Our side, with all candidates.
+    /// Our side, with all candidates. Servers that do not answer delay it by two seconds, and their
+    /// names by as much.
     pub(super) async fn gathered(&self) -> sdp::Transport {
+        // An error: the call is over.
+        let _ = self.states.clone().wait_for(|s| s.gathered).await;
         self.core().local()
     }
 
@@ -123,7 +150,9 @@ impl Transport {
     ///
     /// [`PeerError::Other`] when there is no randomness to be had.
     pub(super) fn prepare_restart(&self) -> Result<(), PeerError> {
-        self.core().prepare_restart()
+        let prepared = self.core().prepare_restart(Instant::now());
+        self.shared.nudge.wake();
+        prepared
     }
 
     /// A candidate that came apart.
