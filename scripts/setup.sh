@@ -102,6 +102,7 @@ ninja-build|command_exists ninja|runs what Meson sets up
 python3-venv|python_can_make_venvs|Python environment with aiortc, a WebRTC peer of the tests
 nodejs|node_is_new_enough|runs what drives the browsers
 janus|command_exists janus|a WebRTC server, for the tests of our WHIP and WHEP clients
+coturn|command_exists turnserver|a TURN server, for the tests with relays
 npm|command_exists npm|fetches puppeteer-core, which drives the browsers, and WHIP and WHEP programs of others
 "
 browser_packages="
@@ -161,10 +162,12 @@ install_missing_packages() {
     fi
     say "installing them with apt-get"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 update
-    # Debian's package would start a server for everybody; the tests start their own.
-    if [[ " ${missing[*]} " == *" janus "* ]] && [ -d /run/systemd/system ]; then
-        "${as_root[@]}" systemctl mask janus.service
-    fi
+    # Debian's packages would start servers for everybody; the tests start their own.
+    for package in janus coturn; do
+        if [[ " ${missing[*]} " == *" $package "* ]] && [ -d /run/systemd/system ]; then
+            "${as_root[@]}" systemctl mask "$package.service"
+        fi
+    done
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
         install --no-install-recommends "${missing[@]}"
 }
