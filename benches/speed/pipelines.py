@@ -37,8 +37,8 @@ def sender(plan):
     kind = plan["kind"]
     if kind == "ours":
         where = f"signaller=whep-server location=http://127.0.0.1:{plan['port']}/whep" if plan.get("many") else f"signaller=file location={plan['dir']}"
-        # The film comes in its time already, as it does to the others.
-        return f"rswebrtcsink name=peer sync=false ice-addresses=127.0.0.1 {where}"
+        # The film comes in its time already, as it does to the others, which makes it look live; webrtcbin holds it too.
+        return f"rswebrtcsink name=peer sync=false early-data=hold ice-addresses=127.0.0.1 {where}"
     if kind == "webrtcbin":
         return f"{codec.pay} name=pay pt={PAYLOAD}" + (" ! tee name=tee allow-not-linked=true" if plan.get("many") else " ! identity name=feed silent=true signal-handoffs=false")
     if kind == "udp":

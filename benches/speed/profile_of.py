@@ -26,7 +26,7 @@ PARTS = [
     ("reading the film", "call", r"sys_read|sys_pread|vfs_read"),
     ("page faults, mmap", "call", r"page_fault|mmap|munmap|brk|madvise"),
     ("kernel: scheduling and the rest", "library", r"^\[kernel"),
-    ("SRTP and DTLS", "name", r"aes|gcm|ghash|gmul|sha1|sha256|sha512|hmac|srtp|dtls|ring_core|aws_lc|polyval|ctr32|bn_|p256"),
+    ("SRTP and DTLS", "name", r"aes|gcm|ghash|gmul|sha1|sha256|sha512|hmac|srtp|dtls|replay|ring_core|aws_lc|polyval|ctr32|bn_|p256"),
     ("our elements: buffers and RTP", "name", r"gst_glue|rswebrtcsink|rswebrtcsrc|gstreamer::|glib::|gstreamer_"),
     ("our transport: sockets, ICE, timers", "name", r"peer::transport|quinn_udp|stun|::ice::|rtc_ice|turn"),
     ("our media path: queues, numbering, pacing, feedback, congestion control", "name", r"gstwebrtcrs::|interceptor|twcc|rtcp"),
@@ -38,7 +38,7 @@ PARTS = [
     ("copies and comparisons of memory", "name", r"mem(move|cpy|set|cmp|chr)"),
     ("allocation", "name", r"malloc|free|calloc|realloc|g_slice|_int_|tcache|arena|unlink_chunk"),
     ("GStreamer's core and GLib", "library", r"libgst|libglib|libgobject"),
-    ("C library: locks, clock, system calls", "library", r"libc\.|libpthread|vdso|ld-linux"),
+    ("C library: locks, clock, system calls", "library", r"libc\.|libm\.|libpthread|vdso|ld-linux"),
 ]
 REST = "other"
 KERNEL = re.compile(r"^\[(kernel|k|guest)|kernel\.kallsyms|vmlinux|\.ko$")

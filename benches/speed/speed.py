@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -35,7 +36,7 @@ def options():
     parser.add_argument("--runs", type=int, help="runs of each, instead of as many as each scenario has")
     parser.add_argument("--plugin", type=pathlib.Path, help="folder of libgstwebrtcrs.so; else it is built with cargo build --release")
     parser.add_argument("--viewers", help="the light viewers of the fan-out, if they are built")
-    parser.add_argument("--profile", action="store_true", help="only where the CPU time goes, by perf")
+    parser.add_argument("--profile", action="store_true", help="only where the CPU time of ours goes, by perf; with all scenarios this is done anyway, where perf is installed")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plots")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for all figures, as results.json; scenarios that are there already stay")
     parser.add_argument("--report", type=pathlib.Path, help="measure nothing: the tables of such a results.json")
@@ -95,6 +96,13 @@ def show(results, asked):
         report.write(ROOT / "docs", results)
 
 
+def profile(bench, asked):
+    text = profile_of.table(bench)
+    print(f"\n{text}")
+    if asked.write:
+        report.write_section(ROOT / "docs", "profile", text)
+
+
 def main():
     asked = options()
     if asked.list:
@@ -112,10 +120,7 @@ def main():
         pass
     bench = Bench(asked)
     if asked.profile:
-        text = profile_of.table(bench)
-        print(text)
-        if asked.write:
-            report.write_section(ROOT / "docs", "profile", text)
+        profile(bench, asked)
         return
     kept = asked.keep / "results.json" if asked.keep else None
     results = json.loads(kept.read_text()) if kept and kept.exists() else {}
@@ -127,6 +132,8 @@ def main():
             asked.keep.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(results))
     show(results, asked)
+    if not asked.only and shutil.which("perf"):
+        profile(bench, asked)
     print(f"\n{time.time() - began:.0f} s", file=sys.stderr)
 
 

@@ -33,7 +33,7 @@ class Peer(webrtcbin_peer.Peer):
         """From the one payloader to a pad. x264 writes its own level; webrtcbin compares letter by letter what was agreed."""
         self.payload = payload
         told = rtp_caps(stream["kind"], codec, payload, fmtp).to_string()
-        made = Gst.parse_bin_from_description(f'queue name=first max-size-buffers=0 max-size-bytes=0 ! capssetter caps="{told}" ! capsfilter caps="{told}"'
+        made = Gst.parse_bin_from_description(f'queue max-size-buffers=0 max-size-bytes=0 leaky=downstream ! capssetter caps="{told}" ! capsfilter caps="{told}"'
                                               if self.call.get("many") else f'capssetter caps="{told}" ! capsfilter caps="{told}"', True)
         self.pipeline.add(made)
         pad = self.bin.request_pad_simple(f"sink_{index}")
