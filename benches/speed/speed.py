@@ -32,7 +32,7 @@ def options():
     parser.add_argument("--list", action="store_true", help="only the names of the scenarios")
     parser.add_argument("--only", default="", help="scenarios, or groups of them (cpu, latency, setup, fanout, load), comma-separated")
     parser.add_argument("--kinds", default="", help=f"of {', '.join(KINDS)}, comma-separated; webrtcsink where it is installed")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs, 10 minutes in all: to see that all works, not to judge")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs, some 6 minutes in all: to see that all works, not to judge")
     parser.add_argument("--runs", type=int, help="runs of each, instead of as many as each scenario has")
     parser.add_argument("--plugin", type=pathlib.Path, help="folder of libgstwebrtcrs.so; else it is built with cargo build --release")
     parser.add_argument("--viewers", help="the light viewers of the fan-out, if they are built")
@@ -56,7 +56,7 @@ class Bench:
         self._viewers = asked.viewers
 
     def runs(self, scenario):
-        return self.asked.runs or (min(scenario.runs, 3 if scenario.name == "setup" else 2) if self.asked.quick else scenario.runs)
+        return self.asked.runs or (max(1, scenario.runs // 2) if self.asked.quick else scenario.runs)
 
     def seconds(self, scenario):
         return min(scenario.seconds, 4) if self.asked.quick else scenario.seconds
