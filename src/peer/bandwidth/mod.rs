@@ -9,6 +9,7 @@
 //! - by delay: `groups`, `trend` and `queue` tell whether a queue grows or stands, `acknowledged`
 //!   what arrives, and `rate` sets the rate by it;
 //! - by loss: `loss` bounds that rate;
+//! - `bursts` tells whether frames may leave at once;
 //! - `probe` finds out what is not known, `sending` tells whether that would be of use;
 //! - `reports` is for remotes that give no transport-wide feedback.
 //!
@@ -17,6 +18,7 @@
 //! of libwebrtc's, asserts on what comes from the network and reads the clock itself.
 
 mod acknowledged;
+mod bursts;
 mod groups;
 mod history;
 mod loss;
@@ -34,12 +36,13 @@ use std::time::{Duration, Instant};
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 
 use self::acknowledged::Acknowledged;
+use self::bursts::Bursts;
 use self::groups::{Grouped, Groups};
 use self::history::History;
 use self::loss::{Known, LossBased};
 use self::probe::{Probes, Situation};
 use self::queue::QueueDelay;
-use self::rate::{Change, RateControl};
+use self::rate::{Change, RateControl, ordered, start_of};
 use self::reports::Reports;
 use self::sending::Sending;
 use self::trend::{Trend, Usage};
@@ -128,6 +131,7 @@ pub(super) struct Bandwidth {
     unnumbered: u32,
     /// A standing queue was last seen.
     limit_seen: Option<Instant>,
+    bursts: Bursts,
     /// bit/s, smoothed.
     demand: Option<(f64, Instant)>,
 }
@@ -154,6 +158,7 @@ impl Bandwidth {
             silenced: None,
             unnumbered: 0,
             limit_seen: None,
+            bursts: Bursts::default(),
             demand: None,
         }
     }
@@ -188,7 +193,7 @@ impl Bandwidth {
             self.acknowledged.reset();
             self.loss.reset();
             self.reports.forget_remote();
-            self.limit_seen = None;
+            (self.limit_seen, self.bursts) = (None, Bursts::default());
             (self.unheard, self.silenced) = (None, None);
         }
         self.connected = true;
@@ -246,7 +251,8 @@ impl Bandwidth {
         let usage = self.usage(now);
         // Of what is sent as much is lost as always: more may be sent than arrives.
         let arriving = 1.0 - self.loss.inherent();
-        let acknowledged = self.acknowledged.bitrate().map(|rate| rate / arriving);
+        let arrived = self.acknowledged.bitrate();
+        let acknowledged = arrived.map(|rate| rate / arriving);
         let before = self.rate.current();
         let input = rate::Input {
             usage,
@@ -269,7 +275,7 @@ impl Bandwidth {
         self.loss.update(
             &Known {
                 delay_based: self.rate.current(),
-                acknowledged: self.acknowledged.bitrate(),
+                acknowledged: arrived,
                 application_limited: input.application_limited,
                 round_trip: input.round_trip,
             },
@@ -278,6 +284,7 @@ impl Bandwidth {
         if self.loss.limiting() && self.loss.fraction() > MUCH_LOSS + self.loss.inherent() {
             self.limit_seen = Some(now);
         }
+        self.note_bursts(now);
     }
 
     /// What the delay says, by its trend or by a queue that stands.
@@ -375,7 +382,13 @@ impl Bandwidth {
             self.limit_seen = Some(now);
         }
         self.forget_limit(now);
+        self.note_bursts(now);
         self.clamp();
+    }
+
+    fn note_bursts(&mut self, now: Instant) {
+        let (limit, loss) = (self.limit_seen.is_some(), self.loss_fraction());
+        self.bursts.note(limit, loss, now);
     }
 
     /// A round trip was measured.
@@ -449,6 +462,11 @@ impl Bandwidth {
         self.limit_seen.is_some()
     }
 
+    /// The remote tells of what it gets, and nothing tells against sending a frame at once.
+    pub(super) fn takes_bursts(&self) -> bool {
+        (self.heard.is_some() || self.reports.is_heard()) && self.bursts.come_through()
+    }
+
     /// Part of the packets that is lost, smoothed.
     pub(super) fn loss_fraction(&self) -> f64 {
         match self.heard {
@@ -469,17 +487,4 @@ impl Bandwidth {
         }
         self.probes.poll()
     }
-}
-
-/// A floor above the ceiling gives way. `start` stays as it was asked for, see
-/// [`Bandwidth::set_limits`].
-fn ordered(limits: BitrateLimits) -> BitrateLimits {
-    let max = limits.max.max(1);
-    let min = limits.min.clamp(1, max);
-    BitrateLimits { min, max, ..limits }
-}
-
-/// The start within the bounds, which are in order.
-fn start_of(limits: &BitrateLimits) -> f64 {
-    limits.start.clamp(limits.min, limits.max) as f64
 }

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::trend::Usage;
+use crate::peer::BitrateLimits;
 
 /// What is left after a decrease, of what arrives.
 const DECREASE: f64 = 0.85;
@@ -342,4 +343,17 @@ impl RateControl {
             .min(MAX_ADDITIVE * self.current)
             .max(MIN_ADDITIVE)
     }
+}
+
+/// A floor above the ceiling gives way. `start` stays as it was asked for, see
+/// `Bandwidth::set_limits`.
+pub(super) fn ordered(limits: BitrateLimits) -> BitrateLimits {
+    let max = limits.max.max(1);
+    let min = limits.min.clamp(1, max);
+    BitrateLimits { min, max, ..limits }
+}
+
+/// The start within the bounds, which are in order.
+pub(super) fn start_of(limits: &BitrateLimits) -> f64 {
+    limits.start.clamp(limits.min, limits.max) as f64
 }

@@ -69,6 +69,11 @@ impl Reports {
         self.smoothed
     }
 
+    /// Reports told of enough packets.
+    pub(super) fn is_heard(&self) -> bool {
+        self.updated.is_some()
+    }
+
     pub(super) fn clamp(&mut self, min: f64, max: f64) {
         self.estimate = self.estimate.clamp(min, max);
     }

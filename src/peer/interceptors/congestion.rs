@@ -53,6 +53,19 @@ const MAX_SOURCES: usize = 256;
 /// float, in which a mantissa of zero is a one.
 const REMB_ZERO: f32 = 8_388_608.0;
 
+/// All transport-wide numbers as they are on the wire: a packet refers to its own, so that two bytes
+/// need no memory of their own.
+static NUMBERS: [[u8; 2]; 1 << 16] = {
+    let mut all = [[0; 2]; 1 << 16];
+    let mut number = 0;
+    while number < all.len() {
+        // infallible: within its length.
+        all[number] = (number as u16).to_be_bytes();
+        number += 1;
+    }
+    all
+};
+
 /// What a packet is sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -207,6 +220,7 @@ impl Congestion {
             // At the most that the user allows nothing is known of what the path carries above it:
             // a film that is above it is not to suffer from that.
             limited: bandwidth.congested() && target < most,
+            clear: bandwidth.takes_bursts(),
             probe: self.probe.as_ref().map(|running| running.probe.rate),
         };
         self.pacer.set(pacing, now);
@@ -318,7 +332,8 @@ impl Congestion {
         let mut sources = self.sources.iter();
         let id = sources.find(|source| source.ssrc == header.ssrc)?.number?;
         let number = self.next_number;
-        let value = Bytes::copy_from_slice(&number.to_be_bytes());
+        // infallible: there is one for each number of 16 bits.
+        let value = Bytes::from_static(&NUMBERS[usize::from(number)]);
         if let Err(error) = header.set_extension(id, value) {
             log::debug!(target: "rswebrtc::peer", "not numbered: {error}");
             return None;
