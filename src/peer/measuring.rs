@@ -71,6 +71,8 @@ struct Rig {
     path: MediaPath,
     shared: Arc<Shared>,
     clock: Arc<Mutex<Instant>>,
+    /// When each RTP packet left that no feedback has told of.
+    left: Vec<Instant>,
     events: mpsc::Receiver<PeerEvent>,
 }
 
@@ -96,6 +98,7 @@ impl Rig {
             path,
             shared,
             clock,
+            left: Vec::new(),
             events,
         }
     }
@@ -123,12 +126,14 @@ impl Rig {
 
     /// Takes what leaves now; gives the number of RTP packets.
     fn take(&mut self) -> usize {
-        let mut packets = 0;
+        let (now, before) = (self.now(), self.left.len());
         while let Some(message) = self.path.poll_write() {
-            packets += usize::from(matches!(message.message.packet, Packet::Rtp(_)));
+            if matches!(message.message.packet, Packet::Rtp(_)) {
+                self.left.push(now);
+            }
             std::hint::black_box(&message);
         }
-        packets
+        self.left.len() - before
     }
 
     fn read(&mut self, packet: Packet) {
@@ -146,9 +151,7 @@ pub struct SendLeg {
     rig: Rig,
     /// Transport-wide number of the first packet that feedback has not told of.
     unreported: u16,
-    /// Packets since.
-    sent: usize,
-    frames: u64,
+    feedbacks: u8,
     began: Instant,
 }
 
@@ -157,8 +160,7 @@ impl Default for SendLeg {
         let rig = Rig::new(Direction::SendOnly);
         Self {
             unreported: 0,
-            sent: 0,
-            frames: 0,
+            feedbacks: 0,
             began: rig.now(),
             rig,
         }
@@ -174,12 +176,10 @@ impl SendLeg {
         let at_once = self.rig.take();
         let mut passed = self.rig.pass(time);
         passed.packets += at_once;
-        self.sent += passed.packets;
-        self.frames += 1;
         passed
     }
 
-    /// The remote reports on all packets, none of which was lost.
+    /// The remote reports on all packets: none was lost, and none had to wait.
     #[inline(never)]
     pub fn feedback(&mut self) {
         let feedback = self.report();
@@ -187,28 +187,36 @@ impl SendLeg {
     }
 
     fn report(&mut self) -> Packet {
-        let since = self.rig.now().saturating_duration_since(self.began);
-        let count = self.sent.min(REPORTED);
-        let deltas = (0..count).map(|nth| RecvDelta {
-            type_tcc_packet: SymbolTypeTcc::PacketReceivedSmallDelta,
-            delta: if nth == 0 { 0 } else { 250 },
+        let since = |at: &Instant| at.saturating_duration_since(self.began).as_micros() as i64;
+        let count = self.rig.left.len().min(REPORTED);
+        let reference = self.rig.left.first().map_or(0, since) / 64_000;
+        let mut before = reference * 64_000;
+        let deltas = self.rig.left.iter().take(count).map(|at| {
+            // In units of 250 µs, as on the wire.
+            let delta = (since(at) - before) / 250 * 250;
+            before += delta;
+            RecvDelta {
+                type_tcc_packet: SymbolTypeTcc::PacketReceivedSmallDelta,
+                delta,
+            }
         });
         let feedback = TransportLayerCc {
             sender_ssrc: 1,
             media_ssrc: 2,
             base_sequence_number: self.unreported,
             packet_status_count: count as u16,
-            reference_time: (since.as_millis() / 64) as u32,
-            fb_pkt_count: self.frames as u8,
+            reference_time: reference as u32,
+            fb_pkt_count: self.feedbacks,
+            recv_deltas: deltas.collect(),
             packet_chunks: vec![PacketStatusChunk::RunLengthChunk(RunLengthChunk {
                 packet_status_symbol: SymbolTypeTcc::PacketReceivedSmallDelta,
                 run_length: count as u16,
                 ..Default::default()
             })],
-            recv_deltas: deltas.collect(),
         };
-        self.unreported = self.unreported.wrapping_add(self.sent as u16);
-        self.sent = 0;
+        self.unreported = self.unreported.wrapping_add(count as u16);
+        self.feedbacks = self.feedbacks.wrapping_add(1);
+        self.rig.left.clear();
         Packet::Rtcp(vec![Box::new(feedback)])
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Lock order: none; no two of these locks are ever held together, and none across an await.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -316,6 +316,3 @@ pub(super) fn random_ssrcs(taken: &[u32]) -> impl FnMut() -> u32 + use<> {
         }
     }
 }
-
-/// A queue of packets between two calls of webrtc.
-pub(super) type Belt = VecDeque<rtc::interceptor::TaggedPacket>;

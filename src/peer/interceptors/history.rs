@@ -9,13 +9,14 @@
 //! repair was lost, too, is sent twice, and three times if these were: there is little time left for
 //! it, and there are few of these.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::rtp;
 
+use super::by_ssrc::BySsrc;
 use crate::media::header_extension::AbsSendTime;
 use crate::peer::shared::random;
 
@@ -88,13 +89,13 @@ struct Waiting {
 /// See the module.
 #[derive(Default)]
 pub(super) struct History {
-    streams: HashMap<u32, Stream>,
+    streams: BySsrc<Stream>,
     /// How RTX goes on where a stream is bound anew, by the SSRC of the media: one for each that is
     /// not kept at present. A number that is used twice is taken for a replay, and as nonce of SRTP
     /// gives away what it hides (RFC 3711 section 9.1).
-    numbers: HashMap<u32, u16>,
+    numbers: BySsrc<u16>,
     /// The last packet of each media stream, as it left: a drain may repeat it.
-    last: HashMap<u32, rtp::Packet>,
+    last: BySsrc<rtp::Packet>,
     waiting: VecDeque<Waiting>,
     /// Bytes of repairs that media has not made up for, see [`MOST_AHEAD`].
     ahead: usize,
@@ -162,8 +163,9 @@ impl History {
 
     /// `packet`, in the numbers of media, is now as it leaves, for the first time. What is sent
     /// again under its own number has the nonce of then: it must not differ in a bit, nor in a header
-    /// extension, which SRTP authenticates with it (RFC 7714 section 8.1).
-    pub(super) fn left(&mut self, packet: &rtp::Packet) {
+    /// extension, which SRTP authenticates with it (RFC 7714 section 8.1). `last` of those that leave
+    /// together.
+    pub(super) fn left(&mut self, packet: &rtp::Packet, last: bool) {
         let header = &packet.header;
         if let Some(stream) = self.streams.get_mut(&header.ssrc)
             && stream.how.rtx.is_none()
@@ -173,7 +175,9 @@ impl History {
             entry.packet = packet.clone();
             stream.bytes = (stream.bytes + packet.payload.len()).saturating_sub(before);
         }
-        self.last.insert(header.ssrc, packet.clone());
+        if last {
+            self.last.insert(header.ssrc, packet.clone());
+        }
     }
 
     /// The last packet of `ssrc`, as it left.

@@ -3,34 +3,37 @@
 //!
 //! It runs on the driver task, under webrtc's lock: nothing here waits.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rtc::interceptor::{
-    Interceptor, Packet, RTCPFeedback, RTPHeaderExtension, ReceiverReportBuilder,
-    SenderReportBuilder, StreamInfo, TaggedPacket,
+    AttributedPacket, Interceptor, Packet, RTCPFeedback, RTPHeaderExtension, StreamInfo,
+    TaggedPacket,
 };
 use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::arrivals::Arrivals;
+use super::batch::Batch as Came;
+use super::by_ssrc::BySsrc;
 use super::congestion::Congestion;
 use super::history::History;
 use super::nack::AnswerTime;
+use super::receiver_reports::ReceiverReports;
 use super::recovery::Recovery;
 use super::redundant::Redundant;
 use super::remb::ReceiverEstimate;
 use super::rtcp_tap::RtcpTap;
+use super::sender_reports::SenderReports;
 use super::source::Source;
 use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::StreamStats;
 use crate::peer::outbound::Numbered;
-use crate::peer::shared::{Belt, Lines, Shared, lock};
+use crate::peer::shared::{Lines, Shared, lock};
 
-/// Often enough that the end of a call is acknowledged soon.
-const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Packets that go out in one pass of the driver, so that it also reads in between.
 pub(super) const BATCH: usize = 512;
 /// What time it is: the driver's clock, or a test's.
@@ -41,9 +44,9 @@ pub(in crate::peer) struct MediaPath {
     pub(super) shared: Arc<Shared>,
     clock: Clock,
     /// Reports on what we send.
-    pub(super) inner: Box<dyn Interceptor>,
+    pub(super) sender_reports: SenderReports,
     /// Reports on what we receive.
-    pub(super) reports: Box<dyn Interceptor>,
+    pub(super) receiver_reports: ReceiverReports,
     pub(super) arrivals: Arrivals,
     /// For a remote that takes REMB and no transport-wide feedback.
     pub(super) remb: Option<ReceiverEstimate>,
@@ -53,15 +56,24 @@ pub(in crate::peer) struct MediaPath {
     pub(super) history: History,
     /// How long the remote takes to send something again.
     pub(super) answers: AnswerTime,
-    pub(super) routes: HashMap<u32, usize>,
-    pub(super) sources: HashMap<u32, Source>,
+    pub(super) routes: BySsrc<usize>,
+    pub(super) sources: BySsrc<Source>,
     pub(super) primaries: Vec<Option<u32>>,
+    /// What came of each stream since [`Self::flush`].
+    pub(super) came: Vec<Came>,
+    /// There is something in it.
+    pub(super) has_come: bool,
+    /// Ids by which packets name their m-line.
+    pub(super) mid_ids: Vec<u8>,
     /// As [`Self::refresh`] found them.
     pub(super) lines: Lines,
     generation: u64,
+    /// When [`Self::writes`] were filled.
+    left_at: Instant,
     pub(super) redundant: Redundant,
     pub(super) recovery: Recovery,
-    pub(super) writes: Belt,
+    /// What leaves next.
+    pub(super) writes: VecDeque<Packet>,
     pub(super) batch: Vec<Numbered>,
     pub(super) taken: usize,
     /// Number of the last full intra request.
@@ -75,24 +87,27 @@ impl MediaPath {
 
     /// webrtc gives the time with most calls, but not when it asks for what there is to send.
     pub(in crate::peer) fn with_clock(shared: Arc<Shared>, clock: Clock) -> Self {
-        let reports = ReceiverReportBuilder::new().with_interval(REPORT_INTERVAL);
         Self {
-            inner: Box::new(SenderReportBuilder::new().build()),
-            reports: Box::new(reports.build()),
+            sender_reports: SenderReports::default(),
+            receiver_reports: ReceiverReports::default(),
             arrivals: Arrivals::default(),
             remb: None,
             tap: RtcpTap::new(shared.clone()),
             congestion: Congestion::default(),
             history: History::default(),
             answers: AnswerTime::default(),
-            routes: HashMap::new(),
-            sources: HashMap::new(),
+            routes: BySsrc::default(),
+            sources: BySsrc::default(),
             primaries: Vec::new(),
+            came: Vec::new(),
+            has_come: false,
+            mid_ids: Vec::new(),
             lines: Lines::default(),
             generation: 0,
+            left_at: clock(),
             redundant: Redundant::default(),
             recovery: Recovery::default(),
-            writes: Belt::new(),
+            writes: VecDeque::new(),
             batch: Vec::new(),
             taken: 0,
             intra_requests: 0,
@@ -110,12 +125,29 @@ impl MediaPath {
     pub(super) fn refresh(&mut self) {
         let generation = self.shared.generation();
         if generation != self.generation {
+            self.flush();
             self.generation = generation;
             self.lines = self.shared.lines();
             self.primaries.resize(self.lines.len(), None);
+            self.came.resize_with(self.lines.len(), Came::default);
+            let lines = self.lines.iter();
+            let ids = lines.filter_map(|line| line.config.extension(HeaderExtension::Mid));
+            self.mid_ids = ids.collect();
+            self.mid_ids.sort_unstable();
+            self.mid_ids.dedup();
             self.forget_idle_lines();
             self.arrivals.bind(&self.lines);
             self.bind_remb();
+        }
+    }
+
+    /// Hands over what came.
+    pub(super) fn flush(&mut self) {
+        if std::mem::take(&mut self.has_come) {
+            let lines = self.lines.iter();
+            lines
+                .zip(&mut self.came)
+                .for_each(|(line, came)| came.flush(line));
         }
     }
 
@@ -189,33 +221,40 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     }
 
     fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.inner.handle_write(message)
+        self.writes.push_back(message.message.packet);
+        Ok(())
     }
 
     fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.flush();
         if self.writes.is_empty() {
-            self.fill();
+            self.left_at = self.now();
+            self.fill(self.left_at);
         }
-        self.writes.pop_front()
+        Some(TaggedPacket {
+            now: self.left_at,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(self.writes.pop_front()?),
+        })
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         self.arrivals.handle_timeout(now)?;
         self.congestion.handle_timeout(now);
         self.history.handle_timeout(now);
-        self.reports.handle_timeout(now)?;
-        self.inner.handle_timeout(now)
+        Ok(())
     }
 
     /// The driver asks this once per pass, after it has sent what `poll_write` gave.
     fn poll_timeout(&mut self) -> Option<Instant> {
+        self.flush();
         let was_full = std::mem::take(&mut self.taken) >= BATCH;
         if was_full && self.shared.outbound.has_frames() {
             self.shared.nudge.wake();
         }
         let due = [
-            self.inner.poll_timeout(),
-            self.reports.poll_timeout(),
+            self.sender_reports.next(),
+            self.receiver_reports.next(),
             self.arrivals.poll_timeout(),
             self.congestion.poll_timeout(),
             self.requests_due(),
@@ -225,8 +264,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.reports.close()?;
-        self.inner.close()
+        Ok(())
     }
 }
 

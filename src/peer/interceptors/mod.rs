@@ -3,17 +3,20 @@
 //!
 //! webrtc hands every decrypted packet to its interceptor chain and sends everything the chain
 //! gives back. Ours is one interceptor that owns both ends of the media: it takes what streaming
-//! threads queued and delivers what arrives straight into their queues, and runs webrtc's own
-//! interceptors (reports, transport-wide feedback) inside, bound to the streams as we negotiated
-//! them. What is missing is asked for by `nack`, and sent again from `history`.
+//! threads queued and delivers what arrives straight into their queues, and runs webrtc's recorder of
+//! arrivals (transport-wide feedback) inside, bound to the streams as we negotiated them. What is
+//! missing is asked for by `nack`, and sent again from `history`.
 
 mod arrivals;
+mod batch;
+mod by_ssrc;
 mod congestion;
 mod history;
 mod key_frames;
 mod media_path;
 mod nack;
 mod pictures;
+mod receiver_reports;
 mod receiving;
 mod recovery;
 mod redundant;
@@ -21,6 +24,7 @@ mod remb;
 mod routing;
 mod rtcp_tap;
 mod rtx_unwrap;
+mod sender_reports;
 mod sending;
 mod source;
 mod tail;

@@ -4,19 +4,19 @@
 
 use std::time::{Duration, Instant};
 
-use rtc::interceptor::{Interceptor, Packet, TaggedPacket};
+use rtc::interceptor::{Packet, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
 use rtc::rtp;
-use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::{Marshal, MarshalSize};
 
+use super::batch::MOST;
 use super::key_frames::KeyFrames;
-use super::media_path::{MediaPath, stream_info};
+use super::media_path::MediaPath;
 use super::nack::{How, Requests};
 use super::routing::Route;
 use super::rtx_unwrap;
@@ -60,12 +60,12 @@ impl MediaPath {
             let sent = sent.and_then(|bytes| AbsSendTime::from_bytes(&bytes));
             remb.arrived(wire_size, sent, message.now);
         }
-        let size = packet.payload.len() as u64;
-        self.count(stream, |stats| {
-            stats.packets_received += 1;
-            stats.bytes_received += size;
-            stats.retransmitted_packets_received += u64::from(repair);
-        });
+        if let Some(came) = self.came.get_mut(stream) {
+            came.packets += 1;
+            came.bytes += packet.payload.len() as u64;
+            came.resent += u64::from(repair);
+            self.has_come = true;
+        }
         if repair {
             let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else {
                 return Ok(());
@@ -85,7 +85,7 @@ impl MediaPath {
     pub(super) fn take(
         &mut self,
         stream: usize,
-        mut packet: rtp::Packet,
+        packet: rtp::Packet,
         how: How,
         now: Instant,
     ) -> Result<(), Error> {
@@ -124,26 +124,27 @@ impl MediaPath {
                 Arrival::Again(_) => {}
             }
         }
-        self.answers.hint = self.shared.path_round_trip();
-        let lost = source.lost();
-        let jitter = (!repaired && new).then(|| source.arrived(packet.header.timestamp, now));
-        let round_trip = self.answers.known();
-        self.count(stream, |stats| {
-            stats.packets_lost = lost;
-            stats.jitter = jitter.or(stats.jitter);
-            stats.packets_duplicated += u64::from(!new);
-            stats.packets_repaired += u64::from(new && repaired);
-            stats.fec_packets_recovered += u64::from(new && how == How::Recovered);
-            if let Some(round_trip) = round_trip {
-                stats.round_trip_time = Some(round_trip.as_secs_f64());
-            }
-        });
         // Reports are about the path: what had to be repaired was lost on it.
         if !repaired {
-            packet = match self.report_on(packet, now)? {
-                Some(packet) => packet,
-                None => return Ok(()),
-            };
+            self.receiver_reports.came(now);
+            match arrival {
+                Arrival::Next { number, .. } | Arrival::Late(number) => {
+                    source.reception.came(number);
+                }
+                Arrival::Restart(number) => source.reception.restart(number),
+                Arrival::Again(number) => source.reception.again(number),
+            }
+        }
+        self.answers.hint = self.shared.path_round_trip();
+        if let Some(came) = self.came.get_mut(stream) {
+            came.lost = Some(source.lost());
+            if !repaired && new {
+                came.jitter = Some(source.arrived(packet.header.timestamp, now));
+            }
+            came.round_trip = self.answers.known();
+            came.duplicated += u64::from(!new);
+            came.repaired += u64::from(new && repaired);
+            came.recovered += u64::from(new && how == How::Recovered);
         }
         if new {
             let gained = self.protected(stream, &packet, how, now);
@@ -156,28 +157,8 @@ impl MediaPath {
         Ok(())
     }
 
-    /// Takes `packet` into receiver reports; gives it back.
-    fn report_on(
-        &mut self,
-        packet: rtp::Packet,
-        now: Instant,
-    ) -> Result<Option<rtp::Packet>, Error> {
-        self.reports.handle_read(TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: rtc::interceptor::AttributedPacket::new(Packet::Rtp(packet)),
-        })?;
-        Ok(match self.reports.poll_read() {
-            Some(message) => match message.message.packet {
-                Packet::Rtp(packet) => Some(packet),
-                _ => None,
-            },
-            None => None,
-        })
-    }
-
     /// Puts `packet` into its stream's queue.
-    pub(super) fn deliver(&self, stream: usize, packet: rtp::Packet, now: Instant) {
+    pub(super) fn deliver(&mut self, stream: usize, packet: rtp::Packet, now: Instant) {
         let rtp::Packet {
             mut header,
             payload,
@@ -191,12 +172,16 @@ impl MediaPath {
         if payload.is_empty() && line.config.kind == MediaKind::Audio {
             return;
         }
-        if let Ok(header) = header.marshal() {
-            line.inbound.push(Inbound::Rtp(InboundPacket {
+        if let (Ok(header), Some(came)) = (header.marshal(), self.came.get_mut(stream)) {
+            came.items.push(Inbound::Rtp(InboundPacket {
                 arrival: now,
                 header: header.freeze(),
                 payload,
             }));
+            self.has_come = true;
+            if came.items.len() >= MOST {
+                came.flush(line);
+            }
         }
     }
 
@@ -214,9 +199,6 @@ impl MediaPath {
         let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
             return;
         };
-        let twcc = line.config.extension(HeaderExtension::TransportWideCc);
-        self.reports
-            .bind_remote_stream(&stream_info(codec, header.ssrc, None, twcc));
         let mut source = Source::new(stream, codec.clock_rate, header.sequence_number, now);
         if codec.feedback.iter().any(|feedback| feedback == "nack") {
             source.requests = Some(Requests::new(codec.rtx_payload_type.is_some()));
@@ -240,12 +222,20 @@ impl MediaPath {
 
     pub(super) fn read_rtcp(&mut self, message: TaggedPacket) -> Result<(), Error> {
         self.refresh();
+        // A sender report comes behind what came before it.
+        self.flush();
         let now = message.now;
         if let Packet::Rtcp(packets) = &message.message.packet {
             self.tap.read(packets, now, &self.routes, &self.primaries);
             let round_trip = self.tap.round_trip.take();
             self.congestion.read(packets, round_trip, now);
             for packet in packets {
+                // Receiver reports answer sender reports.
+                if let Some(report) = packet.as_any().downcast_ref::<SenderReport>()
+                    && let Some(source) = self.sources.get_mut(&report.ssrc)
+                {
+                    source.reception.sender_report(report.ntp_time, now);
+                }
                 if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
                     let stream = self.shared.outbound.stream_of(nack.media_ssrc);
                     let line = stream.and_then(|stream| self.lines.get(stream));
@@ -255,9 +245,6 @@ impl MediaPath {
                 }
             }
         }
-        // Receiver reports answer sender reports.
-        self.reports.handle_read(message)?;
-        while self.reports.poll_read().is_some() {}
         Ok(())
     }
 

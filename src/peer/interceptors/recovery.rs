@@ -2,13 +2,13 @@
 //! FEC of what we receive: what is lost is made again, and the numbers that repair packets took of
 //! the media are no gaps.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use rtc::rtp;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::{Marshal, MarshalSize, Unmarshal};
 
+use super::by_ssrc::BySsrc;
 use super::media_path::MediaPath;
 use super::nack::How;
 use super::pictures::{Picture, Pictures};
@@ -32,7 +32,7 @@ struct Protected {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Recovery {
-    sources: HashMap<u32, Protected>,
+    sources: BySsrc<Protected>,
     recovered: Vec<Recovered>,
 }
 
@@ -404,7 +404,8 @@ mod tests {
         rtp::Packet { header, payload }
     }
 
-    fn delivered(path: &MediaPath) -> usize {
+    fn delivered(path: &mut MediaPath) -> usize {
+        path.flush();
         let queue = &path.lines[0].inbound;
         std::iter::from_fn(|| match queue.pop(Duration::ZERO) {
             Popped::Item(item) => Some(item),
@@ -422,7 +423,7 @@ mod tests {
             let packet = packet(RED, number, red::wrap(inside, &media));
             path.read_fec(0, packet, How::Sent, now).unwrap();
         }
-        assert_eq!(delivered(&path), 1);
+        assert_eq!(delivered(&mut path), 1);
     }
 
     #[test]
@@ -435,11 +436,11 @@ mod tests {
         path.take(0, media(1_001), How::Recovered, now).unwrap();
         path.nothing(0, SSRC, 1_002, now);
         path.take(0, media(20_001), How::Sent, now).unwrap();
-        assert_eq!(delivered(&path), 2);
+        assert_eq!(delivered(&mut path), 2);
         assert_eq!(path.sources[&SSRC].lost(), 0);
         path.take(0, media(1_000), How::Sent, now).unwrap();
         path.take(0, media(1_001), How::Resent, now).unwrap();
-        assert_eq!(delivered(&path), 2);
+        assert_eq!(delivered(&mut path), 2);
     }
 
     #[test]

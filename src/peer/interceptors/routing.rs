@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Which stream a packet that came in belongs to (RFC 8843 section 9.2).
 
-use rtc::interceptor::{Interceptor, StreamInfo};
 use rtc::rtp;
 
 use super::media_path::MediaPath;
@@ -46,12 +45,7 @@ impl MediaPath {
     fn forget(&mut self, ssrc: u32) {
         self.routes.remove(&ssrc);
         self.recovery.forget(ssrc);
-        if self.sources.remove(&ssrc).is_some() {
-            self.reports.unbind_remote_stream(&StreamInfo {
-                ssrc,
-                ..Default::default()
-            });
-        }
+        self.sources.remove(&ssrc);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -61,10 +55,10 @@ impl MediaPath {
     /// The stream a packet belongs to, its codec, and whether it is a retransmission.
     pub(super) fn route(&mut self, header: &rtp::header::Header) -> Option<Route> {
         let payload_type = header.payload_type;
-        let stream = match self.routes.get(&header.ssrc) {
-            Some(stream) if header.extensions.is_empty() => *stream,
+        let known = self.routes.get(&header.ssrc).copied();
+        let stream = match known {
             // A mid counts for more than what was guessed before (RFC 9143 section 9.2).
-            Some(stream) => self.stream_by_mid(header).unwrap_or(*stream),
+            Some(stream) => self.stream_by_mid(header).unwrap_or(stream),
             None => self.find_stream(header)?,
         };
         let config = &self.lines.get(stream)?.config;
@@ -78,7 +72,7 @@ impl MediaPath {
             payload_type: original,
             repair: original != payload_type,
         };
-        if !self.is_full() || self.routes.contains_key(&header.ssrc) {
+        if known != Some(stream) && (known.is_some() || !self.is_full()) {
             self.routes.insert(header.ssrc, stream);
         }
         Some(found)
@@ -109,11 +103,13 @@ impl MediaPath {
     }
 
     fn stream_by_mid(&self, header: &rtp::header::Header) -> Option<usize> {
+        let mut extensions = header.extensions.iter();
+        // Most packets have none.
+        extensions.find(|extension| self.mid_ids.contains(&extension.id))?;
         self.lines.iter().position(|line| {
-            line.config
-                .extension(HeaderExtension::Mid)
-                .and_then(|id| header.get_extension(id))
-                .is_some_and(|mid| *mid == *line.config.mid.as_bytes())
+            let id = line.config.extension(HeaderExtension::Mid);
+            let mut extensions = header.extensions.iter();
+            extensions.any(|e| Some(e.id) == id && *e.payload == *line.config.mid.as_bytes())
         })
     }
 

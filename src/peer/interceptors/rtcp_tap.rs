@@ -15,6 +15,7 @@ use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 
+use super::by_ssrc::BySsrc;
 use crate::media::rtp_packet::Inbound;
 use crate::peer::PeerEvent;
 use crate::peer::shared::Shared;
@@ -48,7 +49,7 @@ impl RtcpTap {
         &mut self,
         packets: &[Box<dyn Packet>],
         now: Instant,
-        routes: &HashMap<u32, usize>,
+        routes: &BySsrc<usize>,
         primaries: &[Option<u32>],
     ) {
         for packet in packets {
@@ -92,7 +93,7 @@ impl RtcpTap {
         &mut self,
         packets: &[Box<dyn Packet>],
         now: Instant,
-        routes: &HashMap<u32, usize>,
+        routes: &BySsrc<usize>,
     ) {
         for packet in packets {
             let any = packet.as_any();
@@ -144,7 +145,7 @@ impl RtcpTap {
         Some(round_trip.as_secs_f64())
     }
 
-    fn pass_on(&self, ssrc: u32, packets: &[Box<dyn Packet>], routes: &HashMap<u32, usize>) {
+    fn pass_on(&self, ssrc: u32, packets: &[Box<dyn Packet>], routes: &BySsrc<usize>) {
         let lines = self.shared.lines();
         let declared = || lines.iter().position(|l| l.declared.ssrcs.contains(&ssrc));
         let stream = routes.get(&ssrc).copied().or_else(declared);

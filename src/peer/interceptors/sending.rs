@@ -1,29 +1,60 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The sending half of the [`MediaPath`]: from the queues to webrtc's interceptors.
+//! The sending half of the [`MediaPath`]: from the queues to SRTP.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::Packet;
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtp;
 
 use super::congestion::Purpose;
 use super::history::Resending;
-use super::media_path::{BATCH, MediaPath, stream_info};
+use super::media_path::{BATCH, MediaPath};
 use super::nack::AnswerTime;
+use super::receiver_reports::BLOCKS;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::outbound::{Binding, Numbered};
 use crate::peer::shared::lock;
 use crate::peer::{PathStats, PeerEvent};
 
+/// Packets of one stream that leave together, so that they are counted once.
+#[derive(Default)]
+struct Run {
+    /// SSRC of the first, which is media.
+    ssrc: u32,
+    timestamp: u32,
+    packets: u32,
+    octets: u64,
+    /// Of these, FEC.
+    fec: u32,
+    /// What left as `ssrc`.
+    own: (u32, u32),
+}
+
+impl Run {
+    fn add(&mut self, packet: &rtp::Packet, fec: bool) {
+        if self.packets == 0 {
+            self.ssrc = packet.header.ssrc;
+        }
+        let octets = packet.payload.len();
+        self.packets += 1;
+        self.fec += u32::from(fec);
+        self.octets += octets as u64;
+        if packet.header.ssrc == self.ssrc {
+            self.timestamp = packet.header.timestamp;
+            let (packets, before) = self.own;
+            self.own = (packets + 1, before.wrapping_add(octets as u32));
+        }
+    }
+}
+
 impl MediaPath {
     /// Fetches what there is to send.
-    pub(super) fn fill(&mut self) {
-        let now = self.now();
+    pub(super) fn fill(&mut self, now: Instant) {
         self.refresh();
         self.bind_own(now);
         self.fill_requests(now);
@@ -41,17 +72,15 @@ impl MediaPath {
             self.congestion.unbind(ssrc);
             self.redundant.bind(ssrc, None);
             self.history.forget(ssrc);
-            self.inner.unbind_local_stream(&StreamInfo {
-                ssrc,
-                ..Default::default()
-            });
+            self.sender_reports.unbind(ssrc);
         }
         for binding in self.shared.outbound.take_bindings() {
             let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
-            let info = stream_info(&binding.codec, binding.ssrc, rtx, binding.transport_wide);
-            self.inner.bind_local_stream(&info);
-            let numbered = info.rtp_header_extensions.first();
-            let number = numbered.and_then(|extension| u8::try_from(extension.id).ok());
+            self.sender_reports
+                .bind(binding.ssrc, binding.codec.clock_rate);
+            let mut feedback = binding.codec.feedback.iter();
+            let numbered = feedback.any(|name| name == "transport-cc");
+            let number = binding.transport_wide.filter(|_| numbered);
             let fec = binding.fec.as_ref().map(|_| binding.fec_ssrc);
             for ssrc in [Some(binding.ssrc), rtx, fec].into_iter().flatten() {
                 self.congestion.bind(ssrc, binding.ssrc, number);
@@ -128,27 +157,30 @@ impl MediaPath {
             &mut batch,
         );
         for stream in &taken.frames {
-            self.count(*stream, |s| s.frames_sent += 1);
+            self.count(*stream, |stats| stats.frames_sent += 1);
         }
         self.taken += batch.len();
-        for Numbered {
+        let (mut left, mut run) = (0, Run::default());
+        let mut packets = batch.drain(..).peekable();
+        while let Some(Numbered {
             stream,
             packet,
             fec,
-        } in batch.drain(..)
+        }) = packets.next()
         {
-            let size = packet.payload.len() as u64;
-            self.count(stream, |stats| {
-                stats.fec_packets_sent += u64::from(fec);
-                stats.packets_sent += 1;
-                stats.bytes_sent += size;
-            });
+            let next = packets.peek().filter(|next| next.stream == stream);
+            let (goes_on, media_goes_on) = (next.is_some(), next.is_some_and(|n| !n.fec));
+            run.add(&packet, fec);
             // A repair is not repaired.
             if !fec {
                 self.history.sent(&packet, now);
             }
-            self.write(now, Packet::Rtp(packet));
+            left += self.leave(packet, !media_goes_on, now);
+            if !goes_on {
+                self.count_sent(stream, &std::mem::take(&mut run), now);
+            }
         }
+        drop(packets);
         self.batch = batch;
         self.congestion.left_behind(&taken, now);
         // Repairs that wait hold up video, up to half of the pace, but no audio.
@@ -156,13 +188,23 @@ impl MediaPath {
             let next = self.congestion.pacer.next(now);
             self.congestion.due = Some(taken.due.map_or(next, |due| due.min(next)));
         }
-        let left = self.collect(now);
         // FEC, which comes with what it protects.
         let more = left.saturating_sub(taken.charged);
         if more > 0 {
             self.congestion.pacer.left(more, now);
         }
         self.fill_probe(now);
+    }
+
+    /// Counts what left of `stream`.
+    fn count_sent(&mut self, stream: usize, run: &Run, now: Instant) {
+        self.count(stream, |stats| {
+            stats.fec_packets_sent += u64::from(run.fec);
+            stats.packets_sent += u64::from(run.packets);
+            stats.bytes_sent += run.octets;
+        });
+        self.sender_reports
+            .left(run.ssrc, run.own, run.timestamp, now);
     }
 
     /// Repeats what was sent while a probe is under way and there is no media to make it of. Where
@@ -185,64 +227,61 @@ impl MediaPath {
         self.congestion.come_for_padding(now);
     }
 
-    /// Takes what the interceptors inside have ready. Gives the bytes of RTP that leave.
-    fn collect(&mut self, now: Instant) -> usize {
-        let mut left = 0;
+    /// Takes what reports there are.
+    fn collect(&mut self, now: Instant) {
         while let Some(message) = self.arrivals.poll_write() {
-            self.writes.push_back(message);
+            self.writes.push_back(message.message.packet);
         }
-        while let Some(message) = self.reports.poll_write() {
-            self.writes.push_back(message);
+        let sources = self.sources.iter_mut();
+        let sources = sources.map(|(ssrc, source)| {
+            let jitter = source.jitter();
+            (*ssrc, &mut source.reception, jitter)
+        });
+        let blocks = self.receiver_reports.poll(sources, now);
+        for blocks in blocks.chunks(BLOCKS) {
+            let report = ReceiverReport {
+                ssrc: self.shared.outbound.ssrcs(0).0,
+                reports: blocks.to_vec(),
+                ..Default::default()
+            };
+            self.write(now, Packet::Rtcp(vec![Box::new(report)]));
         }
-        while let Some(message) = self.inner.poll_write() {
-            left += self.depart(message, None, now);
+        for report in self.sender_reports.poll(now) {
+            self.write(now, Packet::Rtcp(vec![Box::new(report)]));
         }
-        left
     }
 
-    /// `packet` leaves once more, by RTX or as it was.
-    fn resend(&mut self, packet: rtc::rtp::Packet, purpose: Purpose, now: Instant) -> usize {
-        let message = TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: AttributedPacket::new(Packet::Rtp(packet)),
+    /// A packet leaves for the first time: the last thing that happens to it. `last` of those that
+    /// leave together. Gives the bytes that leave.
+    fn leave(&mut self, mut packet: rtp::Packet, last: bool, now: Instant) -> usize {
+        let own = self.congestion.purpose(packet.header.ssrc);
+        let repair = self
+            .redundant
+            .leaves(&mut packet)
+            .then_some(Purpose::Repair);
+        let purpose = repair.unwrap_or(own);
+        let size = self.congestion.departs(&mut packet, purpose, now);
+        if own == Purpose::Media {
+            self.history.left(&packet, last);
+        }
+        self.writes.push_back(Packet::Rtp(packet));
+        size
+    }
+
+    /// `packet` leaves once more, by RTX or as it was. Gives the bytes that leave.
+    fn resend(&mut self, mut packet: rtp::Packet, purpose: Purpose, now: Instant) -> usize {
+        let ssrc = packet.header.ssrc;
+        if purpose == Purpose::Repair
+            && let Some(stream) = self.shared.outbound.stream_of_any(ssrc)
+        {
+            self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
+        }
+        let size = if self.congestion.purpose(ssrc) == Purpose::Media {
+            self.congestion.repeats(&packet, now)
+        } else {
+            self.congestion.departs(&mut packet, purpose, now)
         };
-        self.depart(message, Some(purpose), now)
-    }
-
-    /// The last thing that happens to a packet of ours; gives the bytes that leave if it is RTP.
-    pub(super) fn depart(
-        &mut self,
-        mut message: TaggedPacket,
-        purpose: Option<Purpose>,
-        now: Instant,
-    ) -> usize {
-        let mut size = 0;
-        match &mut message.message.packet {
-            Packet::Rtcp(packets) => self.tap.written(packets, message.now, &self.routes),
-            Packet::Rtp(packet) => {
-                let ssrc = packet.header.ssrc;
-                if purpose == Some(Purpose::Repair)
-                    && let Some(stream) = self.shared.outbound.stream_of_any(ssrc)
-                {
-                    self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
-                }
-                let own = self.congestion.purpose(ssrc);
-                let is_media = own == Purpose::Media;
-                if purpose.is_some() && is_media {
-                    size = self.congestion.repeats(packet, now);
-                } else {
-                    let repair = self.redundant.leaves(packet).then_some(Purpose::Repair);
-                    let purpose = purpose.or(repair).unwrap_or(own);
-                    size = self.congestion.departs(packet, purpose, now);
-                    if is_media {
-                        self.history.left(packet);
-                    }
-                }
-            }
-            _ => {}
-        }
-        self.writes.push_back(message);
+        self.writes.push_back(Packet::Rtp(packet));
         size
     }
 
@@ -334,7 +373,7 @@ impl MediaPath {
             .map(|stream| self.shared.outbound.ssrcs(stream).0)
             .collect();
         if let Some(ssrc) = sources.first().copied() {
-            let report = rtcp::receiver_report::ReceiverReport {
+            let report = ReceiverReport {
                 ssrc,
                 ..Default::default()
             };
@@ -346,14 +385,11 @@ impl MediaPath {
         }
     }
 
+    /// RTCP of ours leaves.
     pub(super) fn write(&mut self, now: Instant, packet: Packet) {
-        let message = TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: AttributedPacket::new(packet),
-        };
-        if let Err(error) = self.inner.handle_write(message) {
-            log::debug!(target: "rswebrtc::peer", "not sent: {error}");
+        if let Packet::Rtcp(packets) = &packet {
+            self.tap.written(packets, now, &self.routes);
         }
+        self.writes.push_back(packet);
     }
 }

@@ -5,11 +5,16 @@ use std::time::Instant;
 
 use super::key_frames::KeyFrames;
 use super::nack::Requests;
+use super::receiver_reports::Reception;
 
 /// Sequence numbers that are remembered, to drop what arrives twice.
 const WINDOW: u32 = 16384;
 /// A number this far back is a restart, not a late packet.
 const RESTART: i32 = 8192;
+
+/// One cycle of numbers: the first packet has its number in the second, so that packets before it have
+/// a number too.
+pub(super) const CYCLE: u32 = 0x1_0000;
 
 /// What a packet is to those that came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub(super) struct Source {
     pub(super) requests: Option<Requests>,
     /// Whether a key frame is needed.
     pub(super) key_frames: Option<KeyFrames>,
+    /// For receiver reports.
+    pub(super) reception: Reception,
     clock_rate: u32,
     lowest: u32,
     highest: u32,
@@ -50,12 +57,12 @@ pub(super) struct Source {
 impl Source {
     /// A source on m-line `stream` whose first packet has number `sequence`.
     pub(super) fn new(stream: usize, clock_rate: u32, sequence: u16, now: Instant) -> Self {
-        // One cycle ahead, so that packets before the first have a number too.
-        let first = u32::from(sequence) + 0x1_0000;
+        let first = u32::from(sequence) + CYCLE;
         Self {
             stream,
             requests: None,
             key_frames: None,
+            reception: Reception::default(),
             clock_rate: clock_rate.max(1),
             lowest: first,
             highest: first,
@@ -82,7 +89,7 @@ impl Source {
     pub(super) fn accept(&mut self, sequence: u16) -> Arrival {
         let step = self.step(sequence);
         if self.is_restart(sequence) {
-            let first = u32::from(sequence) + 0x1_0000;
+            let first = u32::from(sequence) + CYCLE;
             (self.lowest, self.highest, self.received) = (first, first, 1);
             self.bits.fill(0);
             self.mark(first, true);
@@ -130,6 +137,11 @@ impl Source {
             }
         }
         self.jitter / rate
+    }
+
+    /// In units of the clock.
+    pub(super) fn jitter(&self) -> u32 {
+        self.jitter as u32
     }
 
     /// Sets the bit of `number`; gives its former value.

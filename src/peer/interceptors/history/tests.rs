@@ -150,7 +150,7 @@ fn without_rtx_the_packet_goes_out_as_it_was() {
         let value = Bytes::from_static(value);
         left.header.set_extension(id, value).unwrap();
     }
-    test.history.left(&left);
+    test.history.left(&left, true);
     assert_eq!(test.history.streams[&1].bytes, 4);
     let packets = test.asked(&[4, 5, 6], 1000, None);
     assert_eq!(packets, [left.clone()]);

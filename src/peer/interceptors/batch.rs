@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MPL-2.0
+//! What came of one stream since the driver last looked for something to send: it is counted under
+//! one lock, and handed over at once.
+
+use std::time::Duration;
+
+use crate::media::rtp_packet::Inbound;
+use crate::peer::shared::{Line, lock};
+
+/// More is handed over before the driver is done: a reader may begin with it.
+pub(super) const MOST: usize = 64;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Packets that came, in whatever form; the next ones are of these.
+    pub(super) packets: u64,
+    /// Payload, bytes.
+    pub(super) bytes: u64,
+    /// By RTX.
+    pub(super) resent: u64,
+    /// Here already.
+    pub(super) duplicated: u64,
+    /// New, and not as they were first sent.
+    pub(super) repaired: u64,
+    /// Of these, made from FEC.
+    pub(super) recovered: u64,
+    /// As of the last packet.
+    pub(super) lost: Option<i64>,
+    /// As of the last packet, seconds.
+    pub(super) jitter: Option<f64>,
+    /// As of the last packet.
+    pub(super) round_trip: Option<Duration>,
+    /// For the queue.
+    pub(super) items: Vec<Inbound>,
+}
+
+impl Batch {
+    /// Hands all of it to `line`.
+    pub(super) fn flush(&mut self, line: &Line) {
+        let items = std::mem::take(&mut self.items);
+        let came = std::mem::take(self);
+        self.items = items;
+        if came.packets > 0 || came.lost.is_some() {
+            let mut stats = lock(&line.stats);
+            stats.packets_received += came.packets;
+            stats.bytes_received += came.bytes;
+            stats.retransmitted_packets_received += came.resent;
+            stats.packets_duplicated += came.duplicated;
+            stats.packets_repaired += came.repaired;
+            stats.fec_packets_recovered += came.recovered;
+            stats.packets_lost = came.lost.unwrap_or(stats.packets_lost);
+            stats.jitter = came.jitter.or(stats.jitter);
+            let round_trip = came.round_trip.map(|time| time.as_secs_f64());
+            stats.round_trip_time = round_trip.or(stats.round_trip_time);
+        }
+        // overflow: the queue drops its oldest entries, and counts them.
+        self.items
+            .drain(..)
+            .for_each(|item| line.inbound.push(item));
+    }
+}
