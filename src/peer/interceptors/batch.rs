@@ -55,8 +55,6 @@ impl Batch {
             stats.round_trip_time = round_trip.or(stats.round_trip_time);
         }
         // overflow: the queue drops its oldest entries, and counts them.
-        self.items
-            .drain(..)
-            .for_each(|item| line.inbound.push(item));
+        line.inbound.push_all(self.items.drain(..));
     }
 }
