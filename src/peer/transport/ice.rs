@@ -37,6 +37,10 @@ const BRISK_ROUND: Duration = Duration::from_millis(50);
 const PATIENT_ROUND: Duration = Duration::from_millis(500);
 /// A datagram makes the checks fast again for this long.
 const HEARD_FOR: Duration = Duration::from_secs(3);
+/// A pair through a NAT is taken no sooner than this after the checks began, and one through a relay
+/// no sooner than that: a shorter way may still be found, and the pair that is taken stays.
+const NAT_WAIT: Duration = Duration::from_millis(100);
+const RELAY_WAIT: Duration = Duration::from_millis(500);
 /// Candidates of a remote; what comes after them is not taken.
 const MAX_REMOTE: usize = 64;
 
@@ -114,6 +118,9 @@ impl Ice {
             failed_timeout: Some(Duration::ZERO),
             disconnected_timeout: Some(DISCONNECTED_AFTER),
             keepalive_interval: Some(KEEPALIVE),
+            srflx_acceptance_min_wait: Some(NAT_WAIT),
+            prflx_acceptance_min_wait: Some(NAT_WAIT),
+            relay_acceptance_min_wait: Some(RELAY_WAIT),
             // The rounds are ours.
             check_interval: SOON,
             max_binding_requests: Some(u16::MAX),
