@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_comes_to_nothing_names_the_servers_that_did_not_help() {
+        let start = Instant::now();
+        let mut watch = Watch::new(Role::Offerer.patience(), start);
+        let mut late = view(start + Duration::from_secs(31), IceState::Checking);
+        late.states.problems = vec!["turn:a: it refuses".to_owned(), "stun:b: no".to_owned()];
+        let Some(Verdict::Failed(PeerError::Ice(text))) = watch.look(&late) else {
+            panic!("not given up");
+        };
+        assert!(text.ends_with("; turn:a: it refuses; stun:b: no"), "{text}");
+    }
+
+    #[test]
     fn a_remote_that_falls_silent_is_given_up_within_six_seconds() {
         let start = Instant::now();
         let mut watch = Watch::new(Role::Offerer.patience(), start);

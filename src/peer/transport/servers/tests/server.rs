@@ -36,6 +36,8 @@ const CHANNEL: Duration = Duration::from_secs(600);
 pub(super) struct ModelServer {
     crypto: std::sync::Arc<dyn RTCCryptoProvider>,
     key: Vec<u8>,
+    /// What it allocates.
+    pub(super) relayed: SocketAddr,
     /// How long allocations last.
     pub(super) lifetime: Duration,
     /// How long a nonce is good.
@@ -70,6 +72,7 @@ impl ModelServer {
         Self {
             key: key.unwrap(),
             crypto,
+            relayed: address(RELAYED),
             lifetime: Duration::from_secs(600),
             nonce_lifetime: Duration::from_secs(86_400),
             refuse: None,
@@ -193,7 +196,7 @@ impl ModelServer {
         match message.typ.method {
             METHOD_ALLOCATE => {
                 self.expires = Some(now + self.lifetime);
-                let relayed = Relayed(address(RELAYED));
+                let relayed = Relayed(self.relayed);
                 let lifetime = Lifetime(self.lifetime);
                 let attributes: Vec<Box<dyn Setter>> = vec![
                     Box::new(relayed),
