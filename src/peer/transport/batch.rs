@@ -143,6 +143,18 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_through_a_relay_leaves_in_runs_too() {
+        let to = SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut outbox = Outbox::default();
+        for byte in [1, 2] {
+            outbox.push_behind(0, to, &[0x40, 0, 0, 2], &[byte; 2]);
+        }
+        let run = outbox.front().unwrap();
+        assert_eq!(run.segment, 6);
+        assert_eq!(run.data, [0x40, 0, 0, 2, 1, 1, 0x40, 0, 0, 2, 2, 2]);
+    }
+
+    #[test]
     fn another_way_is_another_run() {
         let to = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut outbox = Outbox::default();
