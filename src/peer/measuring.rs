@@ -7,14 +7,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
+use bytes::{Bytes, BytesMut};
+use rtc::interceptor::Packet;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, RunLengthChunk, SymbolTypeTcc, TransportLayerCc,
 };
 use rtc::rtp;
 use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
+use rtc::shared::marshal::Marshal;
 use tokio::sync::mpsc;
 
 use super::interceptors::MediaPath;
@@ -85,10 +85,7 @@ impl Rig {
         shared.set_lines(vec![line], None);
         if let Some(codec) = codec.filter(|_| direction == Direction::SendOnly) {
             shared.outbound.set_codec(0, codec);
-            shared.set_bitrate_limits(BitrateLimits {
-                max: 1_000_000_000,
-                ..BitrateLimits::default()
-            });
+            shared.set_bitrate_limits(BitrateLimits::default());
             shared.outbound.open(None);
         }
         let clock = Arc::new(Mutex::new(Instant::now()));
@@ -135,15 +132,6 @@ impl Rig {
         }
         self.left.len() - before
     }
-
-    fn read(&mut self, packet: Packet) {
-        let now = self.now();
-        let _ = self.path.handle_read(TaggedPacket {
-            now,
-            transport: TransportContext::default(),
-            message: AttributedPacket::new(packet),
-        });
-    }
 }
 
 /// From a pushed frame to the packets that leave.
@@ -183,10 +171,11 @@ impl SendLeg {
     #[inline(never)]
     pub fn feedback(&mut self) {
         let feedback = self.report();
-        self.rig.read(feedback);
+        let now = self.rig.now();
+        self.rig.path.read_rtcp(&[Box::new(feedback)], now);
     }
 
-    fn report(&mut self) -> Packet {
+    fn report(&mut self) -> TransportLayerCc {
         let since = |at: &Instant| at.saturating_duration_since(self.began).as_micros() as i64;
         let count = self.rig.left.len().min(REPORTED);
         let reference = self.rig.left.first().map_or(0, since) / 64_000;
@@ -217,8 +206,15 @@ impl SendLeg {
         self.unreported = self.unreported.wrapping_add(count as u16);
         self.feedbacks = self.feedbacks.wrapping_add(1);
         self.rig.left.clear();
-        Packet::Rtcp(vec![Box::new(feedback)])
+        feedback
     }
+}
+
+/// A packet as SRTP gives it.
+pub struct Decrypted {
+    packet: rtp::Packet,
+    /// Its header as it was.
+    wire: Option<Bytes>,
 }
 
 /// From decrypted packets to the queue of their stream.
@@ -248,7 +244,7 @@ impl ReceiveLeg {
     }
 
     /// The next packets of a frame, as SRTP gives them.
-    pub fn frame(&mut self, packets: usize) -> Vec<rtp::Packet> {
+    pub fn frame(&mut self, packets: usize) -> Vec<Decrypted> {
         self.timestamp = self.timestamp.wrapping_add(3000);
         let numbers = 1..=packets;
         let all = numbers.map(|nth| {
@@ -266,17 +262,21 @@ impl ReceiveLeg {
             let value = Bytes::copy_from_slice(&self.transport_wide.to_be_bytes());
             let _ = header.set_extension(TRANSPORT_WIDE, value);
             let payload = self.payload.clone();
-            rtp::Packet { header, payload }
+            let wire = header.marshal().map(BytesMut::freeze).ok();
+            let packet = rtp::Packet { header, payload };
+            Decrypted { packet, wire }
         });
         all.collect()
     }
 
     /// Takes `packets`; what is measured.
     #[inline(never)]
-    pub fn receive(&mut self, packets: Vec<rtp::Packet>) {
-        for packet in packets {
-            self.rig.read(Packet::Rtp(packet));
+    pub fn receive(&mut self, packets: Vec<Decrypted>) {
+        let now = self.rig.now();
+        for Decrypted { packet, wire } in packets {
+            let _ = self.rig.path.read_rtp(packet, wire, now);
         }
+        let _ = self.rig.take();
     }
 
     /// Time passes, RTCP leaves, and the reader empties the queue: what it got, and the timers.
@@ -287,7 +287,6 @@ impl ReceiveLeg {
             _ => None,
         });
         let packets = entries.count();
-        let _ = self.rig.take();
         let Passed { wakes, .. } = self.rig.pass(time);
         Passed { packets, wakes }
     }

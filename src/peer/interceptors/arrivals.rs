@@ -5,9 +5,12 @@
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
-    Interceptor, StreamInfo, TaggedPacket, TwccReceiverBuilder, TwccReceiverInterceptor,
+    AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket, TwccReceiverBuilder,
+    TwccReceiverInterceptor,
 };
+use rtc::rtp;
 use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::media_path::stream_info;
@@ -19,6 +22,9 @@ use crate::peer::shared::Line;
 const SHORTEST: Duration = Duration::from_millis(50);
 /// ... and no less often, as long as something comes.
 const LONGEST: Duration = Duration::from_millis(250);
+/// With the next packet that comes, but this much later at most: a timer of its own for what may as
+/// well leave with something else is a wake-up more.
+pub(super) const SLACK: Duration = Duration::from_millis(20);
 /// Part of what comes in that feedback may take, as libwebrtc has it.
 const SHARE: f64 = 0.05;
 /// A usual feedback packet with all headers, bits.
@@ -69,12 +75,21 @@ impl Arrivals {
     /// makes the remote believe that all of it is lost.
     pub(super) fn note(
         &mut self,
-        message: TaggedPacket,
+        packet: rtp::Packet,
         size: usize,
-    ) -> Result<Option<TaggedPacket>, Error> {
+        now: Instant,
+    ) -> Result<Option<rtp::Packet>, Error> {
         self.bytes += size;
-        self.recorder.handle_read(message)?;
-        Ok(self.recorder.poll_read())
+        self.recorder.handle_read(TaggedPacket {
+            now,
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(Packet::Rtp(packet)),
+        })?;
+        let message = self.recorder.poll_read();
+        Ok(message.and_then(|message| match message.message.packet {
+            Packet::Rtp(packet) => Some(packet),
+            _ => None,
+        }))
     }
 
     /// Feedback to send.
@@ -82,13 +97,19 @@ impl Arrivals {
         self.recorder.poll_write()
     }
 
-    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
-        let recorded = self.recorder.poll_timeout()?;
+    /// When to come for feedback if no packet does; `None`: there is nothing to tell.
+    pub(super) fn next(&mut self) -> Option<Instant> {
+        Some(self.due()? + SLACK)
+    }
+
+    fn due(&mut self) -> Option<Instant> {
+        let recorded = self.recorder.poll_timeout().filter(|_| self.bytes > 0)?;
         Some(self.due.map_or(recorded, |due| due.max(recorded)))
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.poll_timeout().is_none_or(|due| now < due) {
+    /// Makes feedback if it is time to.
+    pub(super) fn prepare(&mut self, now: Instant) -> Result<(), Error> {
+        if self.due().is_none_or(|due| now < due) {
             return Ok(());
         }
         let told = self.told.replace(now);
@@ -109,6 +130,54 @@ fn interval(rate: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::{Codec, MediaKind};
+
+    fn packet(number: u8) -> rtp::Packet {
+        let mut header = rtp::header::Header {
+            version: 2,
+            ..Default::default()
+        };
+        let value = bytes::Bytes::copy_from_slice(&[0, number]);
+        header.set_extension(3, value).unwrap();
+        let payload = bytes::Bytes::new();
+        rtp::Packet { header, payload }
+    }
+
+    #[test]
+    fn feedback_leaves_with_a_packet_and_a_little_later_if_none_comes() {
+        let mut arrivals = Arrivals::default();
+        let codec = Codec {
+            kind: MediaKind::Video,
+            name: "VP8".to_owned(),
+            clock_rate: 90_000,
+            channels: None,
+            fmtp: String::new(),
+            payload_type: 96,
+            rtx_payload_type: None,
+            feedback: vec!["transport-cc".to_owned()],
+        };
+        let info = stream_info(&codec, 0, None, Some(3));
+        arrivals.recorder.bind_remote_stream(&info);
+        let start = Instant::now();
+        assert_eq!(arrivals.next(), None);
+        let mut told = Vec::new();
+        // 30 frames a second.
+        for frame in 0..7 {
+            let now = start + frame * Duration::from_millis(33);
+            assert!(arrivals.next().is_none_or(|due| now < due), "{frame}");
+            arrivals.note(packet(frame as u8), 100_000, now).unwrap();
+            arrivals.prepare(now).unwrap();
+            told.extend(arrivals.poll_write().map(|_| frame));
+        }
+        assert_eq!(told, [2, 4, 6]);
+        assert_eq!(arrivals.next(), None, "all was told");
+        let now = start + Duration::from_millis(201);
+        arrivals.note(packet(7), 100_000, now).unwrap();
+        let due = arrivals.next().expect("there is something to tell");
+        assert!(due <= now + SHORTEST + SLACK);
+        arrivals.prepare(due).unwrap();
+        assert!(arrivals.poll_write().is_some());
+    }
 
     #[test]
     fn feedback_takes_a_twentieth_of_what_comes() {

@@ -384,7 +384,8 @@ impl Congestion {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let bandwidth = self.bandwidth.as_ref().filter(|_| self.up);
-        let told = self.told.as_ref().map(|(_, at)| *at + TELL_AGAIN);
+        let told = self.told.as_ref();
+        let told = told.map(|(_, at)| *at + TELL_AGAIN + TELL_LEAST);
         // Who sends nothing has nothing to tell.
         let told = told
             .zip(self.last_sent)

@@ -209,8 +209,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
 
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
         match message.message.packet {
-            Packet::Rtp(_) => self.read_rtp(message),
-            Packet::Rtcp(_) => self.read_rtcp(message),
+            Packet::Rtp(packet) => self.read_rtp(packet, None, message.now),
+            Packet::Rtcp(packets) => {
+                self.read_rtcp(&packets, message.now);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -239,7 +242,6 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
     }
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.arrivals.handle_timeout(now)?;
         self.congestion.handle_timeout(now);
         self.history.handle_timeout(now);
         Ok(())
@@ -255,7 +257,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         let due = [
             self.sender_reports.next(),
             self.receiver_reports.next(),
-            self.arrivals.poll_timeout(),
+            self.arrivals.next(),
             self.congestion.poll_timeout(),
             self.requests_due(),
             self.remb.as_ref().and_then(ReceiverEstimate::next),

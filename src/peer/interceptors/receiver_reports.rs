@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rtc::rtcp::reception_report::ReceptionReport;
 
+use super::arrivals::SLACK;
 use super::source::CYCLE;
 
 /// Often enough that the end of a call is acknowledged soon.
@@ -110,9 +111,9 @@ impl ReceiverReports {
         }
     }
 
-    /// When [`Self::poll`] has something to send.
+    /// When to come for [`Self::poll`] if nothing else is a reason to.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due
+        Some(self.due? + SLACK)
     }
 
     /// The blocks that are due, of `sources`: SSRC, reception, and jitter in units of the clock.
@@ -185,9 +186,16 @@ mod tests {
             assert_eq!(blocks.len(), 1);
             left.push((now - start).as_millis());
         }
-        assert_eq!(left, [250, 500, 1500]);
+        assert_eq!(left, [270, 540, 1560]);
         let now = start + Duration::from_secs(2);
         reports.came(now);
-        assert_eq!(reports.next(), Some(now + INTERVAL));
+        assert_eq!(reports.next(), Some(now + INTERVAL + SLACK));
+        // With what leaves anyway.
+        let due = now + INTERVAL;
+        assert!(
+            !reports
+                .poll([(1, &mut reception, 0)].into_iter(), due)
+                .is_empty()
+        );
     }
 }

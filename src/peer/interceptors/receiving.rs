@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use rtc::interceptor::{Packet, TaggedPacket};
+use bytes::{Bytes, BytesMut};
+use rtc::interceptor::Packet;
+use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
@@ -30,19 +32,35 @@ use crate::peer::shared::{Line, lock};
 /// Pairs in one NACK, which has to fit into a datagram.
 const PAIRS: usize = 250;
 
+/// A packet as the remote first sent it, on its way to the reader.
+pub(super) struct Incoming {
+    packet: rtp::Packet,
+    /// Its header as it was on the wire, where that still says the same.
+    wire: Option<Bytes>,
+}
+
+impl From<rtp::Packet> for Incoming {
+    fn from(packet: rtp::Packet) -> Self {
+        Self { packet, wire: None }
+    }
+}
+
 impl MediaPath {
-    pub(super) fn read_rtp(&mut self, message: TaggedPacket) -> Result<(), Error> {
+    /// An RTP packet came. `wire` is its header as it was then, if it says nothing of padding: it need
+    /// not be written anew for the reader.
+    ///
+    /// # Errors
+    ///
+    /// What webrtc's recorder of arrivals says.
+    pub(in crate::peer) fn read_rtp(
+        &mut self,
+        packet: rtp::Packet,
+        wire: Option<Bytes>,
+        now: Instant,
+    ) -> Result<(), Error> {
         self.refresh();
-        let wire_size = match &message.message.packet {
-            Packet::Rtp(packet) => packet.marshal_size(),
-            _ => 0,
-        };
-        let Some(mut message) = self.arrivals.note(message, wire_size)? else {
-            return Ok(());
-        };
-        let nothing = Packet::Rtcp(Vec::new());
-        let Packet::Rtp(mut packet) = std::mem::replace(&mut message.message.packet, nothing)
-        else {
+        let wire_size = packet.marshal_size();
+        let Some(mut packet) = self.arrivals.note(packet, wire_size, now)? else {
             return Ok(());
         };
         let Some(route) = self.route(&packet.header) else {
@@ -58,7 +76,7 @@ impl MediaPath {
             let id = line.and_then(|config| config.extension(HeaderExtension::AbsSendTime));
             let sent = id.and_then(|id| packet.header.get_extension(id));
             let sent = sent.and_then(|bytes| AbsSendTime::from_bytes(&bytes));
-            remb.arrived(wire_size, sent, message.now);
+            remb.arrived(wire_size, sent, now);
         }
         if let Some(came) = self.came.get_mut(stream) {
             came.packets += 1;
@@ -76,19 +94,22 @@ impl MediaPath {
         }
         let how = if repair { How::Resent } else { How::Sent };
         if self.is_fec(stream, packet.header.payload_type) {
-            return self.read_fec(stream, packet, how, message.now);
+            return self.read_fec(stream, packet, how, now);
         }
-        self.take(stream, packet, how, message.now)
+        let wire = wire.filter(|_| !repair);
+        self.take(stream, Incoming { packet, wire }, how, now)
     }
 
     /// A packet of stream `stream`, as the remote first sent it, however it came.
     pub(super) fn take(
         &mut self,
         stream: usize,
-        packet: rtp::Packet,
+        incoming: impl Into<Incoming>,
         how: How,
         now: Instant,
     ) -> Result<(), Error> {
+        let incoming = incoming.into();
+        let packet = &incoming.packet;
         self.bind(stream, &packet.header, now);
         let Some(source) = self.sources.get_mut(&packet.header.ssrc) else {
             return Ok(());
@@ -147,10 +168,10 @@ impl MediaPath {
             came.recovered += u64::from(new && how == How::Recovered);
         }
         if new {
-            let gained = self.protected(stream, &packet, how, now);
+            let gained = self.protected(stream, packet, how, now);
             // A repair without media repairs nothing, whatever number it has.
             if how == How::Sent || !packet.payload.is_empty() {
-                self.deliver(stream, packet, now);
+                self.deliver(stream, incoming, now);
             }
             self.gain(stream, gained, now)?;
         }
@@ -158,12 +179,12 @@ impl MediaPath {
     }
 
     /// Puts `packet` into its stream's queue.
-    pub(super) fn deliver(&mut self, stream: usize, packet: rtp::Packet, now: Instant) {
+    pub(super) fn deliver(&mut self, stream: usize, incoming: impl Into<Incoming>, now: Instant) {
+        let Incoming { packet, wire } = incoming.into();
         let rtp::Packet {
             mut header,
             payload,
         } = packet;
-        header.padding = false;
         let Some(line) = self.lines.get(stream) else {
             return;
         };
@@ -172,10 +193,14 @@ impl MediaPath {
         if payload.is_empty() && line.config.kind == MediaKind::Audio {
             return;
         }
-        if let (Ok(header), Some(came)) = (header.marshal(), self.came.get_mut(stream)) {
+        let written = || {
+            header.padding = false;
+            header.marshal().map(BytesMut::freeze).ok()
+        };
+        if let (Some(header), Some(came)) = (wire.or_else(written), self.came.get_mut(stream)) {
             came.items.push(Inbound::Rtp(InboundPacket {
                 arrival: now,
-                header: header.freeze(),
+                header,
                 payload,
             }));
             self.has_come = true;
@@ -220,32 +245,29 @@ impl MediaPath {
         log::debug!(target: "rswebrtc::peer", "stream {stream} receives {} as {}", codec.name, header.ssrc);
     }
 
-    pub(super) fn read_rtcp(&mut self, message: TaggedPacket) -> Result<(), Error> {
+    /// A compound packet came.
+    pub(in crate::peer) fn read_rtcp(&mut self, packets: &[Box<dyn rtcp::Packet>], now: Instant) {
         self.refresh();
         // A sender report comes behind what came before it.
         self.flush();
-        let now = message.now;
-        if let Packet::Rtcp(packets) = &message.message.packet {
-            self.tap.read(packets, now, &self.routes, &self.primaries);
-            let round_trip = self.tap.round_trip.take();
-            self.congestion.read(packets, round_trip, now);
-            for packet in packets {
-                // Receiver reports answer sender reports.
-                if let Some(report) = packet.as_any().downcast_ref::<SenderReport>()
-                    && let Some(source) = self.sources.get_mut(&report.ssrc)
-                {
-                    source.reception.sender_report(report.ntp_time, now);
-                }
-                if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
-                    let stream = self.shared.outbound.stream_of(nack.media_ssrc);
-                    let line = stream.and_then(|stream| self.lines.get(stream));
-                    let round_trip = line.and_then(|line| lock(&line.stats).round_trip_time);
-                    let round_trip = round_trip.map(Duration::from_secs_f64);
-                    self.history.asked(nack, now, round_trip);
-                }
+        self.tap.read(packets, now, &self.routes, &self.primaries);
+        let round_trip = self.tap.round_trip.take();
+        self.congestion.read(packets, round_trip, now);
+        for packet in packets {
+            // Receiver reports answer sender reports.
+            if let Some(report) = packet.as_any().downcast_ref::<SenderReport>()
+                && let Some(source) = self.sources.get_mut(&report.ssrc)
+            {
+                source.reception.sender_report(report.ntp_time, now);
+            }
+            if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
+                let stream = self.shared.outbound.stream_of(nack.media_ssrc);
+                let line = stream.and_then(|stream| self.lines.get(stream));
+                let round_trip = line.and_then(|line| lock(&line.stats).round_trip_time);
+                let round_trip = round_trip.map(Duration::from_secs_f64);
+                self.history.asked(nack, now, round_trip);
             }
         }
-        Ok(())
     }
 
     /// Whether the remote is told what the path carries: where a video line has REMB, and none

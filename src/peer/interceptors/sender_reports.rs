@@ -11,6 +11,8 @@ use rtc::shared::time::SystemInstant;
 
 /// From one report to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// With the next frame, but this much later at most.
+const SLACK: Duration = Duration::from_millis(50);
 /// Streams of a call at most; there is one for each m-line.
 const MAX_STREAMS: usize = 256;
 
@@ -28,8 +30,10 @@ struct Sent {
 #[derive(Default)]
 pub(super) struct SenderReports {
     streams: Vec<Sent>,
-    /// The next reports; none before something was sent.
+    /// The next reports; none before something was sent, nor long after (section 6.4).
     due: Option<Instant>,
+    /// Whether something left since the last reports, and between these and the ones before.
+    active: (bool, bool),
 }
 
 impl SenderReports {
@@ -72,12 +76,13 @@ impl SenderReports {
         if stream.newest.is_none_or(|(newest, ..)| newest != timestamp) {
             stream.newest = Some((timestamp, SystemInstant::now(now), now));
         }
+        self.active.0 = true;
         self.due.get_or_insert(now + INTERVAL);
     }
 
-    /// When [`Self::poll`] has something to send.
+    /// When to come for [`Self::poll`] if nothing else is a reason to.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.due
+        Some(self.due? + SLACK)
     }
 
     /// The reports that leave now.
@@ -85,7 +90,9 @@ impl SenderReports {
         if self.due.is_none_or(|due| now < due) {
             return Vec::new();
         }
-        self.due = Some(now + INTERVAL);
+        let (now_active, before) = self.active;
+        self.active = (false, now_active);
+        self.due = (now_active || before).then(|| now + INTERVAL);
         let report = |stream: &Sent| {
             let (timestamp, clock, at) = stream.newest?;
             let since = now.saturating_duration_since(at).as_secs_f64();
@@ -119,18 +126,22 @@ mod tests {
         // The rest of the frame does not move its time.
         let later = start + Duration::from_millis(20);
         reports.left(7, (1, u32::MAX), 1000, later);
-        assert_eq!(reports.next(), Some(start + INTERVAL));
+        assert_eq!(reports.next(), Some(start + INTERVAL + SLACK));
         assert!(reports.poll(later).is_empty());
         let now = start + INTERVAL;
         let told = reports.poll(now);
         assert_eq!(told.len(), 1, "stream 8 sent nothing");
         assert_eq!((told[0].ssrc, told[0].rtp_time), (7, 1000 + 90_000));
         assert_eq!((told[0].packet_count, told[0].octet_count), (3, 1999));
-        assert_eq!(reports.next(), Some(now + INTERVAL));
+        assert_eq!(reports.next(), Some(now + INTERVAL + SLACK));
         let again = reports.poll(now + INTERVAL);
         let passed = again[0].ntp_time - told[0].ntp_time;
         assert!(passed.abs_diff(1 << 32) < 1 << 20, "a second: {passed}");
+        assert!(!reports.poll(now + 2 * INTERVAL).is_empty());
+        assert_eq!(reports.next(), None, "nothing left for two intervals");
+        reports.left(7, (1, 1), 2000, now + 3 * INTERVAL);
+        assert!(reports.next().is_some());
         reports.unbind(7);
-        assert!(reports.poll(now + 2 * INTERVAL).is_empty());
+        assert!(reports.poll(now + 4 * INTERVAL).is_empty());
     }
 }

@@ -229,6 +229,9 @@ impl MediaPath {
 
     /// Takes what reports there are.
     fn collect(&mut self, now: Instant) {
+        if let Err(error) = self.arrivals.prepare(now) {
+            log::debug!(target: "rswebrtc::peer", "no feedback: {error}");
+        }
         while let Some(message) = self.arrivals.poll_write() {
             self.writes.push_back(message.message.packet);
         }
