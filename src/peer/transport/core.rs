@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
-use rtc::interceptor::{AttributedPacket, Packet, TaggedPacket};
+use rtc::interceptor::Packet;
 use rtc::sansio::Protocol;
-use rtc::shared::TransportContext;
 use tokio::sync::watch;
 
 use super::States;
@@ -232,18 +231,14 @@ impl Core {
         };
         // RFC 5761 section 4.
         let is_rtcp = data.get(1).is_some_and(|kind| (192..=223).contains(kind));
-        let packet = if is_rtcp {
-            srtp.open_rtcp(data).map(Packet::Rtcp)
+        let media = &mut self.media;
+        let read = if is_rtcp {
+            let packets = srtp.open_rtcp(data);
+            packets.map(|packets| media.read_rtcp(&packets, now))
         } else {
-            srtp.open(data).map(Packet::Rtp)
+            let packet = srtp.open(data);
+            packet.and_then(|(packet, wire)| media.read_rtp(packet, wire, now))
         };
-        let read = packet.and_then(|packet| {
-            self.media.handle_read(TaggedPacket {
-                now,
-                transport: TransportContext::default(),
-                message: AttributedPacket::new(packet),
-            })
-        });
         if let Err(error) = read {
             log::trace!(target: "rswebrtc::peer", "not taken: {error}");
         }

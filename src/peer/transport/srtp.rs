@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! SRTP and SRTCP (RFC 3711, RFC 7714) with the keys of a DTLS handshake (RFC 5764).
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rtc::crypto::RTCCrypto;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Negotiated;
 use rtc::dtls::state::State;
@@ -107,8 +107,9 @@ impl Srtp {
         self.ours.encrypt_rtcp(&plain)
     }
 
-    /// What came in as `data`. The payload shares the memory of what was decrypted.
-    pub(super) fn open(&mut self, data: &[u8]) -> Result<rtp::Packet> {
+    /// What came in as `data`, with its header as it was, unless that tells of padding, which is off
+    /// here. All of it shares the memory of what was decrypted.
+    pub(super) fn open(&mut self, data: &[u8]) -> Result<(rtp::Packet, Option<Bytes>)> {
         let header = rtp::Header::unmarshal(&mut &*data)?;
         let mut plain = self.theirs.decrypt_rtp_with_header(data, &header)?.freeze();
         let start = header.marshal_size();
@@ -124,7 +125,8 @@ impl Srtp {
             }
             payload.truncate(payload.len() - padding);
         }
-        Ok(rtp::Packet { header, payload })
+        let wire = Some(plain).filter(|_| !header.padding);
+        Ok((rtp::Packet { header, payload }, wire))
     }
 
     /// The compound packet that came in as `data`.
