@@ -91,6 +91,23 @@ pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buff
     buffer
 }
 
+/// What `read` makes of header and payload of a packet that [`inbound`] made, where they are.
+pub fn read_inbound<T>(
+    buffer: &gst::BufferRef,
+    read: impl FnOnce(&[u8], &[u8]) -> Option<T>,
+) -> Option<T> {
+    let count = buffer.n_memory();
+    if count == 0 {
+        return None;
+    }
+    let header = buffer.peek_memory(0).map_readable().ok()?;
+    if count == 1 {
+        return read(&header, &[]);
+    }
+    let payload = buffer.peek_memory(1).map_readable().ok()?;
+    read(&header, &payload)
+}
+
 /// A moment as a number that fits into a buffer: ns since the first that was asked for.
 pub fn moment(at: Instant) -> u64 {
     static FIRST: OnceLock<Instant> = OnceLock::new();

@@ -125,6 +125,37 @@ impl InboundPacket {
     }
 }
 
+/// The fixed part of an RTP header (RFC 3550 section 5.1).
+#[derive(Debug, Clone, Copy)]
+pub struct Header {
+    /// Last packet of a frame (video), first of a talk spurt (audio).
+    pub marker: bool,
+    /// What is in the packet, as negotiated.
+    pub payload_type: u8,
+    /// Goes up by one with each packet.
+    pub sequence: u16,
+    /// Media clock, in units of the codec's clock rate.
+    pub timestamp: u32,
+    /// Whose it is.
+    pub ssrc: u32,
+}
+
+impl Header {
+    /// Reads the beginning of a packet; `None` of what is too short.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let &[_, kind, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3, ..] = bytes else {
+            return None;
+        };
+        Some(Self {
+            marker: kind & 0x80 != 0,
+            payload_type: kind & 0x7f,
+            sequence: u16::from_be_bytes([s0, s1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
+        })
+    }
+}
+
 /// What a receiving stream gets, in order of arrival.
 #[derive(Debug, Clone)]
 pub enum Inbound {

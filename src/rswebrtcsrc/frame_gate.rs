@@ -6,18 +6,20 @@
 //! rtph264depay waits for one only where it puts access units together, and then takes one with a
 //! hole for whole; single NAL units of a picture of which others are lost go out as a picture.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_rtp::rtp_buffer::RTPBuffer;
 
+use crate::gst_glue::rtp;
 use crate::gst_glue::stats::FrameFigures;
 use crate::logging::SRC as CAT;
+use crate::media::rtp_packet::Header;
 use crate::media::{frame_start, keyframe};
 
+use super::batch::Batch;
 use super::frames::{Done, Frames, Place, Policy, STARVED};
 use super::freezes::Freezes;
 use super::playout::BufferDelay;
@@ -34,10 +36,16 @@ glib::wrapper! {
 }
 
 impl FrameGate {
-    /// For a stream of this encoding; `ask` sends a PLI.
-    pub fn new(encoding_name: &str, policy: Policy, ask: Arc<KeyFrameRequest>) -> Self {
+    /// For a stream of this encoding, of which `batch` says when there is more to come; `ask` sends
+    /// a PLI.
+    pub fn new(
+        encoding_name: &str,
+        policy: Policy,
+        batch: Arc<Batch>,
+        ask: Arc<KeyFrameRequest>,
+    ) -> Self {
         let gate: Self = glib::Object::new();
-        gate.imp().attach(encoding_name, policy, ask);
+        gate.imp().attach(encoding_name, policy, batch, ask);
         gate
     }
 
@@ -77,6 +85,7 @@ mod imp {
     pub struct FrameGate {
         sink: gst::Pad,
         src: gst::Pad,
+        batch: OnceLock<Arc<Batch>>,
         pub(super) state: Mutex<State>,
     }
 
@@ -123,6 +132,7 @@ mod imp {
             Self {
                 sink,
                 src,
+                batch: OnceLock::new(),
                 state: Mutex::new(State {
                     encoding_name: String::new(),
                     frames: Frames::new(Policy::Count),
@@ -164,7 +174,14 @@ mod imp {
     }
 
     impl FrameGate {
-        pub fn attach(&self, encoding_name: &str, policy: Policy, ask: Arc<KeyFrameRequest>) {
+        pub fn attach(
+            &self,
+            encoding_name: &str,
+            policy: Policy,
+            batch: Arc<Batch>,
+            ask: Arc<KeyFrameRequest>,
+        ) {
+            let _ = self.batch.set(batch);
             let mut state = self.lock();
             state.encoding_name = encoding_name.to_owned();
             state.frames = Frames::new(policy);
@@ -177,6 +194,9 @@ mod imp {
         }
 
         fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+            if let Some(batch) = self.batch.get() {
+                batch.wait();
+            }
             let now = Instant::now();
             let mut guard = self.lock();
             let state = &mut *guard;
@@ -328,16 +348,17 @@ mod imp {
 
     /// What a packet says of its place; `None` when it is no RTP packet.
     fn place(encoding_name: &str, buffer: &gst::Buffer) -> Option<Place> {
-        let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
-        let payload = rtp.payload().unwrap_or_default();
-        Some(Place {
-            sequence: rtp.seq(),
-            timestamp: rtp.timestamp(),
-            marker: rtp.is_marker(),
-            start: frame_start::start(encoding_name, payload),
-            key: keyframe::has_key_picture(encoding_name, payload),
-            bare: frame_start::is_bare(encoding_name, payload),
-            empty: payload.is_empty(),
+        rtp::read_inbound(buffer, |header, payload| {
+            let header = Header::read(header)?;
+            Some(Place {
+                sequence: header.sequence,
+                timestamp: header.timestamp,
+                marker: header.marker,
+                start: frame_start::start(encoding_name, payload),
+                key: keyframe::has_key_picture(encoding_name, payload),
+                bare: frame_start::is_bare(encoding_name, payload),
+                empty: payload.is_empty(),
+            })
         })
     }
 }

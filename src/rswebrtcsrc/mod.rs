@@ -47,6 +47,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+mod batch;
 mod call;
 mod frame_gate;
 mod frames;

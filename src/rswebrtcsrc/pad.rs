@@ -15,6 +15,7 @@ use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
 use crate::session::negotiation::AgreedStream;
 
+use super::batch::Batch;
 use super::frame_gate::FrameGate;
 use super::frames::Policy;
 use super::lip_sync::LipSync;
@@ -112,8 +113,9 @@ impl Stream {
         let key_frame = Arc::new(config.key_frame);
         let policy = config.wanted.policy();
         let policy = if as_rtp { Policy::Count } else { policy };
+        let batch = Arc::new(Batch::default());
         let gate = (config.codec.kind == MediaKind::Video)
-            .then(|| FrameGate::new(&config.codec.name, policy, key_frame.clone()));
+            .then(|| FrameGate::new(&config.codec.name, policy, batch.clone(), key_frame.clone()));
         let repaired = config.codec.feedback.iter().any(|f| f == "nack");
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
@@ -122,6 +124,7 @@ impl Stream {
             alternatives: config.alternatives,
             orientation: orientation_id(&config.extensions),
             key_frame,
+            batch,
         });
         let mut elements = vec![track.clone().upcast(), jitter_buffer.clone()];
         elements.extend(gate.clone().map(Cast::upcast));

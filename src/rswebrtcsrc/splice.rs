@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::media::rtp_packet::InboundPacket;
+use crate::media::rtp_packet::{Header, InboundPacket};
 
 /// SSRCs of former connections, whose late packets are of no more use.
 const REMEMBERED: usize = 8;
@@ -141,25 +141,6 @@ impl Splice {
             (next.sequence, next.timestamp) = (sequence, timestamp);
         }
         next
-    }
-}
-
-/// The fixed part of an RTP header (RFC 3550 section 5.1).
-struct Header {
-    payload_type: u8,
-    sequence: u16,
-    timestamp: u32,
-    ssrc: u32,
-}
-
-impl Header {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self {
-            payload_type: bytes.get(1)? & 0x7f,
-            sequence: u16::from_be_bytes(array(bytes, 2)?),
-            timestamp: u32::from_be_bytes(array(bytes, 4)?),
-            ssrc: u32::from_be_bytes(array(bytes, 8)?),
-        })
     }
 }
 

@@ -5,11 +5,11 @@
 //! GstBase gives the streaming thread, live states, unlocking and EOS. Sender reports go to the
 //! jitter buffer's RTCP pad from the same thread, so nothing is pushed from a network thread.
 //!
-//! What arrived together goes on together, as one buffer list: a wake-up, a lock and a look at the
-//! clock for all of it.
+//! What arrived together goes on together, as a buffer list and a last buffer: a wake-up, a lock and
+//! a look at the clock for all of it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::glib;
@@ -27,6 +27,7 @@ use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Taken};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 
+use super::batch::Batch;
 use super::latency::Lateness;
 use super::splice::Splice;
 
@@ -52,6 +53,8 @@ pub struct Feed {
     pub orientation: Option<u8>,
     /// Called with every key frame request from downstream.
     pub key_frame: Arc<KeyFrameRequest>,
+    /// Where it says that a list is on its way to the jitter buffer.
+    pub batch: Arc<Batch>,
 }
 
 impl TrackSrc {
@@ -97,6 +100,7 @@ mod imp {
         track: Mutex<Option<Track>>,
         /// Taken from the queue and not given yet. Only the streaming thread adds to it.
         arrived: Mutex<VecDeque<Inbound>>,
+        batch: OnceLock<Arc<Batch>>,
     }
 
     struct Track {
@@ -114,6 +118,8 @@ mod imp {
         /// The payload type that went out first, once the call was made again.
         payload_type: Option<u8>,
         rtcp_pad: Option<gst::Pad>,
+        /// A buffer went out, and with it the segment.
+        begun: bool,
         /// It played before it was paused.
         paused: bool,
         /// Of the last packet.
@@ -257,11 +263,19 @@ mod imp {
             })
         }
 
+        fn start(&self) -> Result<(), gst::ErrorMessage> {
+            if let Some(track) = self.lock().as_mut() {
+                track.begun = false;
+            }
+            Ok(())
+        }
+
         fn is_seekable(&self) -> bool {
             false
         }
 
         fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+            self.end_batch();
             if let Some(queue) = self.queue() {
                 queue.set_flushing(true);
             }
@@ -292,11 +306,13 @@ mod imp {
             &self,
             _buffer: Option<&mut gst::BufferRef>,
         ) -> Result<CreateSuccess, gst::FlowError> {
+            // GstBase is back: it pushed what it got.
+            self.end_batch();
             let queue = self.queue().ok_or(gst::FlowError::Flushing)?;
             let mut arrived = std::mem::take(&mut *self.arrived());
-            let result = loop {
-                if let Some(buffers) = self.next_buffers(&mut arrived) {
-                    break Ok(buffers);
+            let next = loop {
+                if let Some(next) = self.next_buffers(&mut arrived) {
+                    break Ok(next);
                 }
                 match queue.take(&mut arrived, Duration::from_secs(3600)) {
                     Taken::Items | Taken::Timeout => {}
@@ -308,12 +324,17 @@ mod imp {
                 }
             };
             *self.arrived() = arrived;
-            result
+            let (list, last) = next?;
+            if let Some(list) = list {
+                self.push_list(list)?;
+            }
+            Ok(CreateSuccess::NewBuffer(last))
         }
     }
 
     impl TrackSrc {
         pub fn attach(&self, feed: Feed) {
+            let _ = self.batch.set(feed.batch);
             *self.lock() = Some(Track {
                 queue: feed.queue,
                 caps: feed.caps,
@@ -327,6 +348,7 @@ mod imp {
                 lateness: Lateness::default(),
                 payload_type: None,
                 rtcp_pad: None,
+                begun: false,
                 paused: false,
                 time: gst::ClockTime::ZERO,
             });
@@ -354,34 +376,39 @@ mod imp {
             true
         }
 
-        /// The buffers of what is at the front of `arrived`, up to the next packet that something has
-        /// to be told before; `None` when nothing there goes on.
-        fn next_buffers(&self, arrived: &mut VecDeque<Inbound>) -> Option<CreateSuccess> {
-            let first = loop {
+        /// What goes on from the front of `arrived`: a list that can be pushed, and the buffer behind
+        /// it, which GstBase pushes with what it may have to tell before. `None` when nothing there
+        /// goes on.
+        fn next_buffers(
+            &self,
+            arrived: &mut VecDeque<Inbound>,
+        ) -> Option<(Option<gst::BufferList>, gst::Buffer)> {
+            let (alone, mut last, now) = loop {
                 let now = self.now();
-                match arrived.pop_front()? {
+                let item = arrived.pop_front()?;
+                let alone = !self.lock().as_ref()?.follows(&item);
+                match item {
                     Inbound::SenderReport(report) => self.push_report(report),
                     Inbound::Rtp(packet) if !self.is_expected(&packet) => {}
                     Inbound::Rtp(packet) => {
                         self.tell_orientation(&packet);
                         let buffer = self.lock().as_mut()?.buffer_of(packet, now);
                         if let Some(buffer) = buffer {
-                            break (buffer, now);
+                            break (alone, buffer, now);
                         }
                     }
                 }
             };
-            let (first, now) = first;
             let mut guard = self.lock();
             let track = guard.as_mut()?;
-            if !arrived.front().is_some_and(|item| track.follows(item)) {
-                return Some(CreateSuccess::NewBuffer(first));
-            }
+            let begun = std::mem::replace(&mut track.begun, true);
             let most = arrived.len().min(LONGEST_LIST);
-            let mut list = gst::BufferList::new_sized(most + 1);
+            if alone || !begun || most == 0 {
+                return Some((None, last));
+            }
+            let mut list = gst::BufferList::new_sized(most);
             // infallible: a new list is writable.
             let buffers = list.get_mut()?;
-            buffers.add(first);
             for _ in 0..most {
                 if !arrived.front().is_some_and(|item| track.follows(item)) {
                     break;
@@ -389,10 +416,19 @@ mod imp {
                 if let Some(Inbound::Rtp(packet)) = arrived.pop_front()
                     && let Some(buffer) = track.buffer_of(packet, now)
                 {
-                    buffers.add(buffer);
+                    buffers.add(std::mem::replace(&mut last, buffer));
                 }
             }
-            Some(CreateSuccess::NewBufferList(list))
+            Some(((!list.is_empty()).then_some(list), last))
+        }
+
+        /// Not returned to GstBase: one that is stopped meanwhile unrefs the buffer that there would
+        /// be instead of a list, in 1.22.
+        fn push_list(&self, list: gst::BufferList) -> Result<gst::FlowSuccess, gst::FlowError> {
+            if let Some(batch) = self.batch.get() {
+                batch.begin();
+            }
+            self.obj().src_pad().push_list(list)
         }
 
         pub fn lateness(&self) -> Option<Duration> {
@@ -492,6 +528,12 @@ mod imp {
                 if let Err(error) = pad.push(buffer) {
                     gst::log!(CAT, imp = self, "a sender report went nowhere: {error}");
                 }
+            }
+        }
+
+        fn end_batch(&self) {
+            if let Some(batch) = self.batch.get() {
+                batch.end();
             }
         }
 
