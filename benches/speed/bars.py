@@ -6,7 +6,7 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "network"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "network"))
 import plot  # noqa: E402
 
 BAR, GAP, LEFT, HEAD = 15, 12, 190, 52

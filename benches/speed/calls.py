@@ -7,13 +7,11 @@ import pathlib
 import queue
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "tests" / "interop"))
 SYSTEM_PYTHON = os.environ.get("RSWEBRTC_SYSTEM_PYTHON", "/usr/bin/python3")
 # Nobody waits longer for a call to come up.
 LIMIT = 30

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
 """Where the CPU time of our sender and receiver goes: samples of perf, by what they say of their function and, in the kernel, of
-the system call above it."""
+the system call above it; and by thread, as the scheduler counts."""
 
 import collections
 import pathlib
@@ -12,6 +12,7 @@ import time
 
 import calls
 import films
+import report
 import scenarios
 
 SECONDS = 12
@@ -70,6 +71,39 @@ def samples(path):
             yield stack
 
 
+def threads_of(pid):
+    """{thread: (name, CPU seconds, times that it went to sleep)}"""
+    found = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            slept = next(line for line in (task / "status").read_text().splitlines() if line.startswith("voluntary_ctxt"))
+            found[task.name] = ((task / "comm").read_text().strip(), int((task / "schedstat").read_text().split()[0]) / 1e9, int(slept.split()[-1]))
+        except (OSError, StopIteration):
+            continue
+    return found
+
+
+def threads(bench):
+    """A table of the threads that use CPU time, for each kind, without perf."""
+    rows = []
+    for kind in bench.kinds:
+        with calls.Pair(kind, films.film("8"), bench.environment) as pair:
+            ends = dict(zip(("sender", "receiver"), pair.connect()))
+            ends["sender"].do("go")
+            time.sleep(scenarios.WARM)
+            before = {name: threads_of(end.pid) for name, end in ends.items()}
+            time.sleep(SECONDS / 2)
+            for name, end in ends.items():
+                sums = collections.defaultdict(lambda: [0, 0])
+                for number, (thread, used, slept) in threads_of(end.pid).items():
+                    _, began, slept_before = before[name].get(number, ("", 0, 0))
+                    sums[thread][0] += 200 * (used - began) / SECONDS
+                    sums[thread][1] += 2 * (slept - slept_before) / SECONDS
+                rows += [(report.SPOKEN[kind], name, f"`{thread}`", f"{load:.2f}", f"{sleeps:.0f}")
+                         for thread, (load, sleeps) in sorted(sums.items(), key=lambda item: -item[1][0]) if load >= 0.02]
+    return report.table(("", "", "thread", "% of a core", "sleeps a second"), rows)
+
+
 def record(bench):
     """Of both ends: samples by part, CPU load in percent, samples by function, library and part."""
     counts, loads, functions = {}, {}, {}
@@ -107,4 +141,4 @@ def table(bench):
         for name, found in functions.items():
             rows = (f"{count / totals[name]:7.2%} {function} ({library}) -> {part}" for ((function, library), part), count in found.most_common(80))
             (bench.asked.keep / f"profile-{name}.txt").write_text("\n".join(rows) + "\n")
-    return "\n".join(lines)
+    return "\n".join(lines) + f"\n\nThe same call, of each kind and without perf, by threads that use 0.02 % of a core or more, {SECONDS // 2} s:\n\n{threads(bench)}"

@@ -12,7 +12,7 @@ import sys
 import bars
 import limits
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "network"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "network"))
 import plot  # noqa: E402
 
 SPOKEN = {"ours": "rswebrtc", "webrtcbin": "webrtcbin", "udp": "plain UDP", "webrtcsink": "webrtcsink", "null": "nothing sent"}

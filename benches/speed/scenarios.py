@@ -12,7 +12,7 @@ import calls
 import films
 import load
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 import fanout  # noqa: E402
 
 SIZES = (1, 10, 50, 100)

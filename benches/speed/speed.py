@@ -16,7 +16,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(ROOT / "benches"), str(ROOT / "tests" / "interop")]
+# Behind: some of these folders have modules of the same names.
+sys.path += [str(ROOT / "benches"), str(ROOT / "tests" / "interop")]
 import fanout  # noqa: E402
 import films  # noqa: E402
 import gst  # noqa: E402

@@ -10,7 +10,7 @@ from gi.repository import Gst
 
 import pipelines
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "interop" / "peers"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "interop" / "peers"))
 import webrtcbin_peer  # noqa: E402
 from webrtcbin_media import OFFERED_H264, rtp_caps  # noqa: E402
 
