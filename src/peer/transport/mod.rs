@@ -197,7 +197,7 @@ impl Transport {
                 core.outbox.pop();
                 continue;
             };
-            match socket.send(batch) {
+            match socket.hand_over(batch) {
                 Ok(()) => core.outbox.pop(),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Some(index),
                 // A network card without segmentation offload is noticed by its refusal.

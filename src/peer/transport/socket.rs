@@ -77,7 +77,7 @@ impl Socket {
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] when its buffer is full, or what the kernel says of it.
-    pub(super) fn send(&self, batch: &Batch) -> io::Result<()> {
+    pub(super) fn hand_over(&self, batch: &Batch) -> io::Result<()> {
         let several = batch.data.len() > batch.segment;
         let transmit = Transmit {
             destination: batch.to,
@@ -86,6 +86,7 @@ impl Socket {
             segment_size: several.then_some(batch.segment),
             src_ip: None,
         };
+        // overflow: retained: the batch stays in its outbox until there is room.
         self.state
             .try_send(UdpSockRef::from(self.io.get_ref()), &transmit)
     }
