@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use gst_rtp::{calc_header_len, rtp_buffer::RTPBuffer};
 
 use crate::media::header_extension::HeaderExtension;
-use crate::media::rtp_packet::{InboundPacket, OutboundPacket};
+use crate::media::rtp_packet::{Header, InboundPacket, OutboundPacket};
 
 /// The header extensions that RTP caps announce (`extmap-ID`, RFC 8285), as far as we know them.
 pub fn extension_map(caps: &gst::CapsRef) -> Vec<(u8, HeaderExtension)> {
@@ -39,22 +39,57 @@ pub fn outbound(
     known: &[(u8, HeaderExtension)],
     room: &mut BytesMut,
 ) -> Option<(u16, OutboundPacket)> {
-    let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
-    // Not by `payload`, which makes one memory of those that payloaders put together.
-    room.resize(usize::try_from(rtp.payload_size()).ok()?, 0);
-    buffer.copy_to_slice(header_length(&rtp)?, room).ok()?;
-    let extensions = known
-        .iter()
-        .filter_map(|(id, extension)| Some((*extension, element(&rtp, *id)?)))
-        .collect();
+    let (header, extensions) = match plain(buffer, room) {
+        Some(header) => (header, Vec::new()),
+        None => {
+            let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
+            // Not by `payload`, which makes one memory of those that payloaders put together.
+            room.resize(usize::try_from(rtp.payload_size()).ok()?, 0);
+            buffer.copy_to_slice(header_length(&rtp)?, room).ok()?;
+            let found = known
+                .iter()
+                .filter_map(|(id, extension)| Some((*extension, element(&rtp, *id)?)));
+            let header = Header {
+                marker: rtp.is_marker(),
+                payload_type: rtp.payload_type(),
+                sequence: rtp.seq(),
+                timestamp: rtp.timestamp(),
+                ssrc: rtp.ssrc(),
+            };
+            (header, found.collect())
+        }
+    };
     let packet = OutboundPacket {
-        timestamp: rtp.timestamp().wrapping_add(shift),
-        marker: rtp.is_marker(),
+        timestamp: header.timestamp.wrapping_add(shift),
+        marker: header.marker,
         payload: room.split().freeze(),
         extensions,
         skipped: 0,
     };
-    Some((rtp.seq(), packet))
+    Some((header.sequence, packet))
+}
+
+/// Reads a packet with the fixed header alone, as payloaders here make them; its payload goes to
+/// `room`. Any other is `None`.
+fn plain(buffer: &gst::BufferRef, room: &mut BytesMut) -> Option<Header> {
+    const FIXED: usize = 12;
+    /// Version 2; no padding, no extension, no contributing sources.
+    const PLAIN: u8 = 0x80;
+    let count = buffer.n_memory();
+    if count == 0 {
+        return None;
+    }
+    let first = buffer.peek_memory(0).map_readable().ok()?;
+    let (header, payload) = first.split_at_checked(FIXED)?;
+    if header.first() != Some(&PLAIN) {
+        return None;
+    }
+    room.clear();
+    room.extend_from_slice(payload);
+    for at in 1..count {
+        room.extend_from_slice(&buffer.peek_memory(at).map_readable().ok()?);
+    }
+    Header::read(header)
 }
 
 fn header_length(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>) -> Option<usize> {
@@ -114,4 +149,68 @@ pub fn moment(at: Instant) -> u64 {
     let passed = at.saturating_duration_since(*FIRST.get_or_init(|| at));
     // 584 years.
     u64::try_from(passed.as_nanos()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One packet, in memories that end at `cuts`.
+    fn packet(bytes: &[u8], cuts: &[usize]) -> gst::Buffer {
+        let mut buffer = gst::Buffer::new();
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([bytes.len()]) {
+            let memory = gst::Memory::from_slice(bytes[start..end].to_vec());
+            buffer.get_mut().unwrap().append_memory(memory);
+            start = end;
+        }
+        buffer
+    }
+
+    #[test]
+    fn a_packet_is_read_whatever_memories_it_is_in() {
+        gst::init().unwrap();
+        let fixed = [0x80, 0xe0, 1, 2, 0, 0, 0, 90, 0, 0, 0, 3];
+        let plain = [&fixed[..], b"fragment"].concat();
+        let mut room = BytesMut::from(&b"left by another"[..]);
+        for cuts in [&[][..], &[12], &[14], &[12, 14, 17]] {
+            let (number, packet) = outbound(&packet(&plain, cuts), 10, &[], &mut room).unwrap();
+            assert_eq!(
+                (number, packet.timestamp, packet.marker),
+                (0x102, 100, true)
+            );
+            assert_eq!(&packet.payload[..], b"fragment", "{cuts:?}");
+        }
+    }
+
+    #[test]
+    fn extensions_sources_and_padding_are_no_payload() {
+        gst::init().unwrap();
+        let known = [(4, HeaderExtension::VideoOrientation)];
+        // Padding, extension, one contributing source.
+        let bytes = [
+            &[0xb1, 0x60, 0, 7, 0, 0, 0, 90, 0, 0, 0, 3, 0, 0, 0, 5][..],
+            &[0xbe, 0xde, 0, 1, 0x40, 2, 0, 0],
+            b"payload",
+            &[0, 2],
+        ]
+        .concat();
+        for cuts in [&[][..], &[24], &[24, 28]] {
+            let mut room = BytesMut::new();
+            let (_, packet) = outbound(&packet(&bytes, cuts), 0, &known, &mut room).unwrap();
+            assert_eq!(&packet.payload[..], b"payload", "{cuts:?}");
+            let expected = (HeaderExtension::VideoOrientation, Bytes::from_static(&[2]));
+            assert_eq!(packet.extensions, [expected]);
+            assert!(!packet.marker);
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_is_no_packet() {
+        gst::init().unwrap();
+        for length in 0..12 {
+            let buffer = packet(&[0x80; 12][..length], &[]);
+            assert!(outbound(&buffer, 0, &[], &mut BytesMut::new()).is_none());
+        }
+    }
 }
