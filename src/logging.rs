@@ -51,11 +51,6 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record) {
-        // Prints every packet that a full queue refuses, payload and all.
-        const NOISY: &str = "webrtc::peer_connection::driver";
-        if record.target() == NOISY && record.level() == log::Level::Error {
-            return;
-        }
         if !self.enabled(record.metadata()) {
             return;
         }

@@ -63,7 +63,7 @@ struct Dialogue {
     version: u64,
     /// Ours, with all candidates.
     local: Option<Transport>,
-    /// The remote's, as webrtc has it.
+    /// The remote's, as it was last applied.
     remote: Option<Transport>,
 }
 

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The descriptions that go over the wire, and the ones that webrtc gets to see.
-//!
-//! webrtc negotiates one transport and nothing else: it sees one m-line, always the same, with the
-//! remote's ICE and DTLS parameters. Codecs, directions, SSRCs, header extensions and all m-lines
-//! are ours (webrtc chooses codecs once per kind, so that a second m-line of that kind would come
-//! out wrong), as are later offers, which leave the transport alone.
+//! The descriptions that go over the wire. Later offers leave the transport alone.
 
 use std::fmt::Write as _;
 

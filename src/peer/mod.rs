@@ -176,7 +176,7 @@ pub struct PathStats {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// A description that webrtc cannot apply.
+    /// A description that cannot be applied.
     #[error("description refused: {0}")]
     Description(String),
     /// No local address to use, or no socket to be had.
@@ -191,7 +191,7 @@ pub enum PeerError {
     /// The peer was closed.
     #[error("the peer is closed")]
     Closed,
-    /// Anything else that webrtc reports.
+    /// Anything else.
     #[error("{0}")]
     Other(String),
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The bounded send queue of a peer, and the numbering of what really leaves it.
 //!
-//! Streaming threads push, the media path (on webrtc's driver task) takes. Invariant: pushing
+//! Streaming threads push, the media path takes. Invariant: pushing
 //! never waits; sequence numbers are given only to packets that are taken, so that what was
 //! dropped before never looks like loss.
 
@@ -154,7 +154,7 @@ pub(super) struct Binding {
     pub(super) stream: usize,
     pub(super) ssrc: u32,
     pub(super) rtx_ssrc: u32,
-    /// Id of the transport-wide sequence number, which webrtc writes.
+    /// Id of the transport-wide sequence number.
     pub(super) transport_wide: Option<u8>,
     pub(super) codec: Codec,
     pub(super) fec: Option<Protection>,

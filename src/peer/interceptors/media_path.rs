@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
-//! The one interceptor that webrtc knows; see [the folder](super).
+//! What the transport calls with what it decrypts, and asks for what there is to send; see
+//! [the folder](super).
 //!
-//! It runs on the driver task, under webrtc's lock: nothing here waits.
+//! It runs under the transport's lock, on whichever thread is at it: nothing here waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl MediaPath {
         Self::with_clock(shared, Arc::new(Instant::now))
     }
 
-    /// webrtc gives the time with most calls, but not when it asks for what there is to send.
+    /// With a clock for what there is to send, which is asked for without a time.
     pub(in crate::peer) fn with_clock(shared: Arc<Shared>, clock: Clock) -> Self {
         Self {
             sender_reports: SenderReports::default(),

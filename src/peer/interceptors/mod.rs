@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The media path: what happens to a packet between SRTP and our queues.
 //!
-//! webrtc hands every decrypted packet to its interceptor chain and sends everything the chain
-//! gives back. Ours is one interceptor that owns both ends of the media: it takes what streaming
-//! threads queued and delivers what arrives straight into their queues, and runs webrtc's recorder of
-//! arrivals (transport-wide feedback) inside, bound to the streams as we negotiated them. What is
-//! missing is asked for by `nack`, and sent again from `history`.
+//! It owns both ends of the media: it takes what streaming threads queued and delivers what arrives
+//! straight into their queues, and runs webrtc-rs's recorder of arrivals (transport-wide feedback)
+//! inside. What is missing is asked for by `nack`, and sent again from `history`.
 
 mod arrivals;
 mod batch;

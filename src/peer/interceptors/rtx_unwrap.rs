@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! RTX (RFC 4588): back to the packet that was lost.
 //!
-//! It has to happen before the NACK generator sees the packet: webrtc does it after, and then
-//! asks for every repaired packet again and again.
+//! It has to happen before anything counts packets: what was repaired would be asked for again and
+//! again.
 
 use rtc::rtp;
 

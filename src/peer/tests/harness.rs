@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Two media paths joined by a link, on a clock of its own: a second of a call takes
 //! milliseconds, and the same seed gives the same call. Everything between our queues and SRTP is
-//! the real thing; sockets, ICE, DTLS and webrtc's driver are left out.
+//! the real thing; sockets, ICE, DTLS and the driver are left out.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
