@@ -65,6 +65,8 @@ struct Dialogue {
     local: Option<Transport>,
     /// The remote's, as it was last applied.
     remote: Option<Transport>,
+    /// We offered a restart of ICE, which is not answered yet.
+    restarting: bool,
 }
 
 enum Stage {
@@ -201,11 +203,14 @@ impl WebRtcPeer {
         controlling: bool,
         role: DtlsRole,
     ) -> Result<bool, PeerError> {
-        let former = lock(&self.dialogue).remote.clone();
-        if former
-            .as_ref()
-            .is_some_and(|known| known.ufrag == remote.ufrag && known.pwd == remote.pwd)
-        {
+        let (former, restarting) = {
+            let mut dialogue = lock(&self.dialogue);
+            // Only an answer to it begins it.
+            let restarting = controlling && std::mem::take(&mut dialogue.restarting);
+            (dialogue.remote.clone(), restarting)
+        };
+        let same = |known: &Transport| known.ufrag == remote.ufrag && known.pwd == remote.pwd;
+        if !restarting && former.as_ref().is_some_and(same) {
             return Ok(false);
         }
         if former.is_none() {
@@ -326,6 +331,7 @@ impl Peer for WebRtcPeer {
         let lines = {
             let mut dialogue = lock(&self.dialogue);
             dialogue.local = Some(local);
+            dialogue.restarting = true;
             dialogue.lines.clone()
         };
         self.say(lines, "actpass", true)

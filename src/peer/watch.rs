@@ -22,6 +22,8 @@ const ANSWERER_PATIENCE: Duration = Duration::from_secs(15 * 60);
 const DTLS_PATIENCE: Duration = Duration::from_secs(8);
 /// `Disconnected` (nothing came for 2 s) for this long: the remote is gone.
 const SILENCE: Duration = Duration::from_millis(3200);
+/// For a restart to find a pair.
+const RESTART: Duration = Duration::from_secs(8);
 /// Between two looks at the clock, before the call is up, ...
 const TICK: Duration = Duration::from_millis(100);
 /// ... and after that, when states tell by themselves what changes.
@@ -74,6 +76,7 @@ struct Watch {
     since: Instant,
     ice_up: Option<Instant>,
     silent: Option<Instant>,
+    restarting: Option<Instant>,
     connected: bool,
 }
 
@@ -84,6 +87,7 @@ impl Watch {
             since: now,
             ice_up: None,
             silent: None,
+            restarting: None,
             connected: false,
         }
     }
@@ -92,6 +96,10 @@ impl Watch {
         let up = view.states.ice == IceState::Connected;
         if up && self.ice_up.is_none() {
             self.ice_up = Some(view.now);
+        }
+        if view.states.abandoned {
+            let text = "the connection's task has ended";
+            return Some(Verdict::Failed(PeerError::Other(text.to_owned())));
         }
         if view.remote_left || view.states.dtls == DtlsState::Closed {
             return Some(Verdict::RemoteClosed);
@@ -133,14 +141,19 @@ impl Watch {
         // A restart takes ICE back to its checks: that is no sign of life.
         let answers = view.states.ice == IceState::Connected;
         if !self.connected || answers {
-            self.silent = None;
+            (self.silent, self.restarting) = (None, None);
             return None;
         }
-        let Some(since) = self.silent else {
-            self.silent = Some(view.now);
-            return Some(Verdict::Silent);
+        let (since, most) = match self.silent {
+            Some(since) => (since, SILENCE),
+            None if view.states.ice == IceState::Disconnected => {
+                self.silent = Some(view.now);
+                return Some(Verdict::Silent);
+            }
+            // Not for want of answers: one of the two wished for another path.
+            None => (*self.restarting.get_or_insert(view.now), RESTART),
         };
-        (view.now.saturating_duration_since(since) > SILENCE)
+        (view.now.saturating_duration_since(since) > most)
             .then(|| PeerError::Ice("the remote stopped answering".to_owned()))
             .map(Verdict::Failed)
     }
@@ -156,7 +169,7 @@ pub(super) async fn run(
     let patience = patience.unwrap_or_else(|| role.patience());
     let mut watch = Watch::new(patience, Instant::now());
     loop {
-        let calm = watch.connected && watch.silent.is_none();
+        let calm = watch.connected && watch.silent.is_none() && watch.restarting.is_none();
         let tick = if calm { CALM_TICK } else { TICK };
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },

@@ -279,6 +279,11 @@ mod imp {
             if let Some(queue) = self.queue() {
                 queue.set_flushing(true);
             }
+            // A flush is followed by a segment, which GstBaseSrc pushes before the next buffer that
+            // it gets, and not before a list.
+            if let Some(track) = self.lock().as_mut() {
+                track.begun = false;
+            }
             Ok(())
         }
 

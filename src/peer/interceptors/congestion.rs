@@ -26,6 +26,8 @@ use crate::peer::{BitrateLimits, Estimate, PathStats};
 
 /// SRTP authentication tag of the profiles in use (RFC 7714: 16, RFC 5764: 10).
 const SRTP_TAG: usize = 16;
+/// The round trip to a remote that counts as near, see [`Pacing::near`].
+const NEAR: Duration = Duration::from_millis(2);
 /// A probe that has nothing to be made of, or no time, ends after this.
 const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 /// Nothing was sent for this long: nothing is probed, and nothing is told.
@@ -191,7 +193,7 @@ impl Congestion {
     }
 
     /// Before packets are taken: `flowing` if there are any. Sets the pace.
-    pub(super) fn prepare(&mut self, flowing: bool, now: Instant) {
+    pub(super) fn prepare(&mut self, flowing: bool, path: Option<Duration>, now: Instant) {
         if flowing && !self.up {
             // Not before: the first frame is a good probe, and who only receives needs no estimate.
             self.up = true;
@@ -221,6 +223,7 @@ impl Congestion {
             // a film that is above it is not to suffer from that.
             limited: bandwidth.congested() && target < most,
             clear: bandwidth.takes_bursts(),
+            near: path.is_some_and(|round_trip| round_trip < NEAR),
             probe: self.probe.as_ref().map(|running| running.probe.rate),
         };
         self.pacer.set(pacing, now);

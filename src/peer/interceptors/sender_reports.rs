@@ -39,7 +39,12 @@ pub(super) struct SenderReports {
 impl SenderReports {
     /// What leaves as `ssrc` is reported on from now on.
     pub(super) fn bind(&mut self, ssrc: u32, clock_rate: u32) {
-        self.unbind(ssrc);
+        // RFC 3550 section 6.4.1: counters begin anew with another SSRC only.
+        if let Some(known) = self.streams.iter_mut().find(|sent| sent.ssrc == ssrc) {
+            known.clock_rate = clock_rate;
+            known.newest = None;
+            return;
+        }
         if self.streams.len() < MAX_STREAMS {
             self.streams.push(Sent {
                 ssrc,

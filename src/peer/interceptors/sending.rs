@@ -147,7 +147,8 @@ impl MediaPath {
     /// Takes what may leave by now, repairs first: they are late already.
     fn fill_media(&mut self, now: Instant) {
         let flowing = !self.congestion.is_up() && self.shared.outbound.is_flowing(now);
-        self.congestion.prepare(flowing, now);
+        let path = self.shared.path_round_trip();
+        self.congestion.prepare(flowing, path, now);
         self.fill_repairs(now);
         let mut batch = std::mem::take(&mut self.batch);
         let taken = self.shared.outbound.take(

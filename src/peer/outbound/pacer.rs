@@ -16,6 +16,9 @@ const FREE_BURST: u64 = 16_000;
 /// Where the remote reports that bursts come through: most frames of 12 Mbit/s at 30 fps, and what the
 /// least socket buffers of usual systems hold. Who waits for a whole frame has it 25 ms sooner.
 const CLEAR_BURST: u64 = 64_000;
+/// The same where the remote is near ([`Pacing::near`]): most key frames of 8 Mbit/s, which a receiver
+/// with a small socket buffer takes while it reads.
+const NEAR_BURST: u64 = 128_000;
 /// A driver that comes late by up to this makes up for it, so that the rate holds.
 const LATENESS: Duration = Duration::from_millis(20);
 /// Least rate of a path without a known limit, bytes a second.
@@ -37,6 +40,9 @@ pub(in crate::peer) struct Pacing {
     pub(in crate::peer) limited: bool,
     /// Whatever left at once came through.
     pub(in crate::peer) clear: bool,
+    /// The round trip is that of one machine or of a wired local network, whose links take a key frame
+    /// in less time than a timer would hold it back for.
+    pub(in crate::peer) near: bool,
     /// A probe is under way at this rate, bit/s.
     pub(in crate::peer) probe: Option<u64>,
 }
@@ -57,6 +63,10 @@ impl Pacer {
     /// What is known now; what is not paid for yet is paid at the new rate.
     pub(in crate::peer) fn set(&mut self, pacing: Pacing, now: Instant) {
         let before = self.rate();
+        if pacing.probe.is_some() && self.pacing.probe.is_none() && !pacing.limited {
+            // What left at once would hold up the probe for most of its time.
+            self.paid = self.paid.map(|paid| paid.min(now));
+        }
         self.pacing = pacing;
         let rate = self.rate();
         let debt = self.paid.map(|paid| paid.saturating_duration_since(now));
@@ -103,10 +113,10 @@ impl Pacer {
             (Some(_), _) => PROBE_BURST,
             (None, true) => BURST,
             (None, false) => {
-                let bytes = if self.pacing.clear {
-                    CLEAR_BURST
-                } else {
-                    FREE_BURST
+                let bytes = match (self.pacing.clear, self.pacing.near) {
+                    (true, true) => NEAR_BURST,
+                    (true, false) => CLEAR_BURST,
+                    (false, _) => FREE_BURST,
                 };
                 BURST.max(time_of(bytes, self.rate()))
             }

@@ -183,6 +183,7 @@ async fn what_the_remote_states_as_its_bandwidth_is_not_exceeded() {
     let mut call = Call {
         sender: End::new(Direction::SendOnly),
         receiver: End::new(Direction::RecvOnly),
+        ufrags: Default::default(),
     };
     let answer = call.receiver.answer(call.sender.offer().await).await;
     let video = answer.find("m=video").unwrap();

@@ -172,6 +172,8 @@ impl End {
 struct Call {
     sender: End,
     receiver: End,
+    /// `a=ice-ufrag` of the sender and of the receiver.
+    ufrags: (String, String),
 }
 
 impl Call {
@@ -179,16 +181,29 @@ impl Call {
         let mut call = Self {
             sender: End::new(Direction::SendOnly),
             receiver: End::new(Direction::RecvOnly),
+            ufrags: Default::default(),
         };
         let (offerer, answerer) = if sender_offers {
             (&call.sender, &call.receiver)
         } else {
             (&call.receiver, &call.sender)
         };
-        let answer = answerer.answer(offerer.offer().await).await;
+        let offer = offerer.offer().await;
+        let answer = answerer.answer(offer.clone()).await;
+        let ufrag = |text: &str| {
+            let mut lines = text.lines().filter_map(|l| l.strip_prefix("a=ice-ufrag:"));
+            lines.next().unwrap().to_owned()
+        };
+        let (offered, answered) = (ufrag(&offer), ufrag(&answer));
+        let ufrags = if sender_offers {
+            (offered, answered)
+        } else {
+            (answered, offered)
+        };
         call.sender.peer.set_send_codec(0, vp8());
         call.sender.peer.set_send_codec(1, opus());
         offerer.set_answer(answer).await;
+        call.ufrags = ufrags;
         call.sender.connected().await;
         call
     }

@@ -186,12 +186,19 @@ async fn a_remote_that_declares_no_ssrc_is_told_apart_by_mid_and_by_payload_type
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_ice_leaves_media_alone_and_changes_the_credentials() {
-    let call = Call::new(true).await;
+    let mut call = Call::new(true).await;
+    call.receiver.connected().await;
     let queue = call.receiver.peer.inbound(0).unwrap();
     assert!(call.sender.peer.push_frame(0, frame(0, 3, 500)));
     assert_eq!(read(queue.clone(), 3).await.len(), 3);
+    let ufrag = |text: &str| {
+        let mut lines = text.lines().filter_map(|l| l.strip_prefix("a=ice-ufrag:"));
+        lines.next().unwrap().to_owned()
+    };
+    let (of_sender, of_receiver) = (call.ufrags.0.clone(), call.ufrags.1.clone());
     let offer = call.sender.peer.restart_ice().await.unwrap();
     assert!(offer.contains("a=candidate"), "{offer}");
+    assert_ne!(ufrag(&offer), of_sender, "the offerer's");
     let again = call
         .receiver
         .peer
@@ -199,6 +206,7 @@ async fn a_restart_of_ice_leaves_media_alone_and_changes_the_credentials() {
         .await
         .unwrap();
     assert!(again.contains("a=candidate"), "{again}");
+    assert_ne!(ufrag(&again), of_receiver, "the answerer's");
     let set = call
         .sender
         .peer
@@ -219,5 +227,15 @@ async fn a_restart_of_ice_leaves_media_alone_and_changes_the_credentials() {
         }
     }
     println!("restarted in {:?}", began.elapsed());
+    // Checks with the wrong credentials would end the call after two and three seconds of silence.
+    let quiet = tokio::time::timeout(Duration::from_secs(6), async {
+        loop {
+            let event = call.sender.event().await;
+            assert!(matches!(event, PeerEvent::KeyFrameRequest(_)), "{event:?}");
+        }
+    });
+    assert!(quiet.await.is_err());
+    assert!(call.sender.peer.push_frame(0, frame(1000, 1, 500)));
+    assert!(!read(queue, 1).await.is_empty());
     call.close().await;
 }

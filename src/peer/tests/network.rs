@@ -66,6 +66,7 @@ async fn lossy_call(delay: Duration, loss: u32) -> Call {
     let mut call = Call {
         sender: End::new(Direction::SendOnly),
         receiver: End::new(Direction::RecvOnly),
+        ufrags: Default::default(),
     };
     let (proxy, [there, back]) = Proxy::new().await;
     let offer = call.sender.offer().await;

@@ -2,6 +2,7 @@
 //! Datagrams that are to leave, those of one size and way together: the kernel takes such a run in
 //! one system call (UDP segmentation offload).
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -11,8 +12,12 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_BYTES: usize = 65_507;
 /// No more is asked of the media path while so much waits for the kernel.
 const FULL: usize = 256 << 10;
-/// Buffers kept for later.
-const SPARE: usize = 8;
+/// Buffers that a thread keeps for later, whichever peer they are for.
+const SPARE: usize = 16;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Datagrams that leave together.
 #[derive(Debug)]
@@ -41,7 +46,6 @@ impl Batch {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Batch>,
-    spare: Vec<Vec<u8>>,
     bytes: usize,
 }
 
@@ -71,7 +75,7 @@ impl Outbox {
             last.data.extend_from_slice(datagram);
             return;
         }
-        let mut data = self.spare.pop().unwrap_or_default();
+        let mut data = SPARES.with_borrow_mut(Vec::pop).unwrap_or_default();
         data.extend_from_slice(header);
         data.extend_from_slice(datagram);
         self.queue.push_back(Batch {
@@ -96,10 +100,12 @@ impl Outbox {
     pub(super) fn pop(&mut self) {
         if let Some(mut batch) = self.queue.pop_front() {
             self.bytes = self.bytes.saturating_sub(batch.data.len());
-            if self.spare.len() < SPARE {
-                batch.data.clear();
-                self.spare.push(batch.data);
-            }
+            SPARES.with_borrow_mut(|spares| {
+                if spares.len() < SPARE {
+                    batch.data.clear();
+                    spares.push(batch.data);
+                }
+            });
         }
     }
 

@@ -49,6 +49,7 @@ pub(super) struct Core {
     /// When we were last called.
     now: Instant,
     pub(super) closed: bool,
+    abandoned: bool,
 }
 
 fn unusable(error: impl std::fmt::Display) -> PeerError {
@@ -86,6 +87,7 @@ impl Core {
             states,
             now,
             closed: false,
+            abandoned: false,
             shared,
         };
         Ok((core, receiver))
@@ -139,6 +141,7 @@ impl Core {
         if self.dtls.role.is_none() {
             self.dtls.start(role, &remote.fingerprints)?;
         } else {
+            // RFC 8445 section 9: who answers a restart has new credentials, too.
             self.ice.restart(now).map_err(unusable)?;
             self.gather(now);
         }
@@ -198,7 +201,6 @@ impl Core {
                 payload
             }
         };
-        self.ice.heard(now);
         self.demultiplex(route, data, now);
     }
 
@@ -209,25 +211,31 @@ impl Core {
                 self.ice.read(route, data, now);
                 self.after_ice(now);
             }
-            Some(20..=63) => {
+            // Of what is no STUN, nothing is taken from whom no check came, or went to.
+            Some(20..=63) if self.ice.admits(route) => {
                 if let Some(srtp) = self.dtls.read(data, now).srtp {
                     self.keys(srtp, now);
                 }
                 self.flush_dtls();
                 self.tell();
             }
-            Some(128..=191) => self.read_media(data, now),
+            Some(128..=191) if self.ice.admits(route) => {
+                if self.read_media(data, now) {
+                    self.ice.alive(route, now);
+                }
+            }
             _ => {}
         }
     }
 
-    fn read_media(&mut self, data: &[u8], now: Instant) {
+    /// `true`: it is the remote's.
+    fn read_media(&mut self, data: &[u8], now: Instant) -> bool {
         let Some(srtp) = &mut self.srtp else {
             if self.early.len() < EARLY && self.dtls.role.is_some() {
                 self.early.push_back(data.to_vec());
             }
             // overflow: DROPS: it is asked for again.
-            return;
+            return false;
         };
         // RFC 5761 section 4.
         let is_rtcp = data.get(1).is_some_and(|kind| (192..=223).contains(kind));
@@ -239,9 +247,10 @@ impl Core {
             let packet = srtp.open(data);
             packet.and_then(|(packet, wire)| media.read_rtp(packet, wire, now))
         };
-        if let Err(error) = read {
+        if let Err(error) = &read {
             log::trace!(target: "rswebrtc::peer", "not taken: {error}");
         }
+        read.is_ok()
     }
 
     /// The handshake is over.
@@ -324,10 +333,11 @@ impl Core {
         }
     }
 
-    /// Takes from the media path what may leave by now.
-    pub(super) fn pump(&mut self) {
+    /// Takes from the media path what may leave by now. `true`: there may be more, for which the
+    /// outbox has no room.
+    pub(super) fn pump(&mut self) -> bool {
         let Some(route) = self.ice.route else {
-            return;
+            return false;
         };
         let socket = self.bases.iter().position(|base| *base == route.local);
         while !self.outbox.is_full()
@@ -347,6 +357,7 @@ impl Core {
                 (Err(error), _) => log::debug!(target: "rswebrtc::peer", "not sent: {error}"),
             }
         }
+        self.srtp.is_some() && self.outbox.is_full()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -377,6 +388,8 @@ impl Core {
     /// When to come again, if nothing comes in.
     pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
         let media = self.srtp.as_ref().and_then(|_| self.media.poll_timeout());
+        // It is not asked before there is room, and would be due all the time.
+        let media = media.filter(|_| !self.outbox.is_full());
         let servers = self.servers.as_ref().and_then(Servers::poll_timeout);
         let due = [
             self.ice.poll_timeout(),
@@ -396,6 +409,7 @@ impl Core {
             ice: self.ice.state,
             dtls: self.dtls.state.clone(),
             first_heard: self.ice.first_heard,
+            abandoned: self.abandoned,
         };
         self.states.send_if_modified(|known| {
             let changed = *known != states;
@@ -425,16 +439,26 @@ impl Core {
         }
     }
 
-    /// Says goodbye, and nothing more.
+    /// Nobody will call any more.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = !self.closed;
+        self.closed = true;
+        self.tell();
+    }
+
+    /// `true`: there is somebody to say BYE to, with what leaves next.
+    pub(super) fn goodbye(&mut self) -> bool {
+        let up = !self.closed && self.dtls.state == DtlsState::Up;
+        lock(&self.shared.control).bye |= up;
+        up
+    }
+
+    /// Says close_notify, and nothing more.
     pub(super) fn close(&mut self, now: Instant) {
         if self.closed {
             return;
         }
         self.closed = true;
-        if self.dtls.state == DtlsState::Up {
-            lock(&self.shared.control).bye = true;
-            self.pump();
-        }
         self.dtls.close(now);
         self.flush_dtls();
         if let Some(servers) = &mut self.servers {

@@ -12,7 +12,7 @@ use super::Transport;
 use super::socket::Socket;
 
 /// System calls that read, in a row: then there is time for the rest.
-const READS: usize = 16;
+const READS: usize = 4;
 /// Without anything to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -20,6 +20,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(super) async fn run(transport: Arc<Transport>) {
     let sleep = tokio::time::sleep(IDLE);
     tokio::pin!(sleep);
+    let _guard = Guard(transport.clone());
     while let Some((due, blocked)) = transport.turn() {
         let due = due.unwrap_or_else(|| Instant::now() + IDLE);
         sleep.as_mut().reset(due.into());
@@ -30,11 +31,23 @@ pub(super) async fn run(transport: Arc<Transport>) {
             }
         };
         tokio::select! {
-            () = transport.receive() => {}
+            more = transport.receive() => if more {
+                // Others on this thread have something to read, too.
+                tokio::task::yield_now().await;
+            },
             () = transport.shared.nudge.nudged() => {}
             () = writable => {}
             () = &mut sleep => {}
         }
+    }
+}
+
+/// Tells when the task ends by itself: by a panic, or with its runtime.
+struct Guard(Arc<Transport>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.core().abandon();
     }
 }
 
@@ -47,26 +60,32 @@ impl Transport {
             return None;
         }
         core.handle_timeout(Instant::now());
-        core.pump();
-        let blocked = self.flush(&mut core);
+        let blocked = self.send(&mut core);
         let due = core.poll_timeout();
         let armed = due.map_or(u64::MAX, |due| self.micros(due));
         self.armed.store(armed, Ordering::Release);
         Some((due, blocked))
     }
 
-    /// Takes what arrives, at whichever socket; waits for the first datagram.
-    async fn receive(&self) {
+    /// Takes what arrives, at whichever socket; waits for the first datagram. `true`: there is more.
+    async fn receive(&self) -> bool {
         poll_fn(|cx| {
-            let mut received = Poll::Pending;
+            let (mut received, mut more) = (false, false);
             for (index, socket) in self.sockets.iter().enumerate() {
-                if socket.poll_read(cx, || self.read(index, socket)).is_ready() {
-                    received = Poll::Ready(());
-                }
+                let read = || {
+                    let left = self.read(index, socket);
+                    more |= left;
+                    left
+                };
+                received |= socket.poll_read(cx, read).is_ready();
             }
-            received
+            if received {
+                Poll::Ready(more)
+            } else {
+                Poll::Pending
+            }
         })
-        .await;
+        .await
     }
 
     /// Takes what is there at a socket; `false`: all of it.

@@ -18,6 +18,7 @@ use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc::shared::TransportProtocol;
 use rtc::shared::error::{Error, Result};
 
+use super::records::Records;
 use super::srtp::{PROFILES, Srtp};
 use crate::peer::PeerError;
 
@@ -65,6 +66,7 @@ pub(super) struct Dtls {
     /// What the path asks for beyond [`FLIGHT`].
     slack: Duration,
     repetitions: u32,
+    records: Records,
     pub(super) out: VecDeque<BytesMut>,
 }
 
@@ -103,6 +105,7 @@ impl Dtls {
             mismatch: Arc::default(),
             slack: Duration::ZERO,
             repetitions: 0,
+            records: Records::default(),
             out: VecDeque::new(),
         })
     }
@@ -190,7 +193,8 @@ impl Dtls {
         let Some(endpoint) = &mut self.endpoint else {
             return progress;
         };
-        if self.state == DtlsState::Closed {
+        let contents = self.records.look(data, self.state == DtlsState::Up);
+        if self.state == DtlsState::Closed || !contents.admitted {
             return progress;
         }
         match endpoint.read(now, REMOTE, None, BytesMut::from(data)) {
@@ -206,7 +210,7 @@ impl Dtls {
             }
             Err(error) => {
                 log::debug!(target: "rswebrtc::peer", "DTLS: {error}");
-                self.failed(&error);
+                self.failed(contents.fatal);
             }
         }
         if self.collect() {
@@ -216,13 +220,13 @@ impl Dtls {
     }
 
     /// Garbage is no failure: anybody can send it.
-    fn failed(&mut self, error: &Error) {
+    fn failed(&mut self, refused: bool) {
         if self.state != DtlsState::New {
             return;
         }
         if self.mismatch.load(Ordering::Acquire) {
             self.state = DtlsState::Failed("the remote's certificate is not the one described");
-        } else if matches!(error, Error::ErrAlertFatalOrClose) {
+        } else if refused {
             self.state = DtlsState::Failed(
                 "the remote refused it; most likely our certificate is not the one described",
             );

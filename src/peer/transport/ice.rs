@@ -13,8 +13,10 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::state::ConnectionState;
 use rtc::ice::{Agent, AgentConfig, Event};
 use rtc::sansio::Protocol;
-use rtc::shared::error::Result;
+use rtc::shared::error::{Error, Result};
 use rtc::shared::{TransportContext, TransportMessage, TransportProtocol};
+use rtc::stun::integrity::MessageIntegrity;
+use rtc::stun::message::Message;
 
 use crate::peer::PeerError;
 
@@ -35,12 +37,16 @@ const BRISK_CHECKS: Duration = Duration::from_secs(5);
 const BRISK_ROUND: Duration = Duration::from_millis(50);
 /// ... then, as long as no datagram comes in, at this one (RFC 8445 section 14.3: RTO 500 ms).
 const PATIENT_ROUND: Duration = Duration::from_millis(500);
+/// However many pairs there are.
+const LONGEST_ROUND: Duration = Duration::from_secs(2);
 /// A datagram makes the checks fast again for this long.
 const HEARD_FOR: Duration = Duration::from_secs(3);
 /// A pair through a NAT is taken no sooner than this after the checks began, and one through a relay
 /// no sooner than that: a shorter way may still be found, and the pair that is taken stays.
 const NAT_WAIT: Duration = Duration::from_millis(100);
 const RELAY_WAIT: Duration = Duration::from_millis(500);
+/// How often media counts as a sign of life.
+const ALIVE: Duration = Duration::from_millis(200);
 /// Candidates of a remote; what comes after them is not taken.
 const MAX_REMOTE: usize = 64;
 
@@ -104,6 +110,10 @@ pub(super) struct Ice {
     /// When the first datagram came in after the checks began.
     pub(super) first_heard: Option<Instant>,
     started: bool,
+    alive: Option<Instant>,
+    /// Password that holds until [`Self::restart`], while another is prepared.
+    former: Option<String>,
+    provider: Arc<dyn RTCCryptoProvider>,
 }
 
 fn named(candidate: &Candidate) -> String {
@@ -130,7 +140,7 @@ impl Ice {
             ..AgentConfig::default()
         };
         Ok(Self {
-            agent: Agent::new(now, Arc::new(config), provider)?,
+            agent: Agent::new(now, Arc::new(config), provider.clone())?,
             pace: Pace::default(),
             next: None,
             last: None,
@@ -139,6 +149,9 @@ impl Ice {
             pair: Default::default(),
             first_heard: None,
             started: false,
+            alive: None,
+            former: None,
+            provider,
         })
     }
 
@@ -184,6 +197,11 @@ impl Ice {
             return;
         }
         let added = unmarshal_candidate(text).and_then(|mut candidate| {
+            // Nothing can be sent there, and the kernel's refusal would be taken for that of offload.
+            let ip = candidate.addr().ip();
+            if candidate.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+                return Err(Error::ErrAddressParseFailed);
+            }
             // Some stacks number components from 0, and all there is goes to ours.
             candidate.set_component(1);
             self.agent.add_remote_candidate(candidate)
@@ -228,17 +246,44 @@ impl Ice {
 
     /// New credentials, which hold once [`Self::restart`] was called.
     pub(super) fn prepare_restart(&mut self) -> Result<()> {
+        if !self.agent.has_pending_restart() {
+            self.former = Some(self.agent.get_local_credentials().pwd.clone());
+        }
         self.agent
             .generate_restart_credentials(String::new(), String::new())
     }
 
     /// Forgets all pairs but the one in use (RFC 8445 section 9).
     pub(super) fn restart(&mut self, now: Instant) -> Result<()> {
+        if !self.agent.has_pending_restart() {
+            self.prepare_restart()?;
+        }
+        self.former = None;
         self.agent.apply_restart(now, true)
     }
 
-    /// A datagram came in, whatever it is.
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// Whether what is no STUN may come this way: somebody there is a candidate of the remote's.
+    pub(super) fn admits(&self, route: Route) -> bool {
+        let known = || {
+            let mut remote = self.agent.get_remote_candidates().iter();
+            remote.any(|candidate| candidate.addr() == route.remote)
+        };
+        self.route == Some(route) || known()
+    }
+
+    /// Media of the remote's came this way: it is there, even if its checks are lost.
+    pub(super) fn alive(&mut self, route: Route, now: Instant) {
+        if self
+            .alive
+            .is_none_or(|at| now.saturating_duration_since(at) >= ALIVE)
+        {
+            self.alive = Some(now);
+            self.agent.is_valid_non_stun_traffic(now, context(route));
+        }
+    }
+
+    /// The remote was heard.
+    fn heard(&mut self, now: Instant) {
         if self.state == IceState::Checking {
             self.pace.heard = Some(now);
             self.first_heard.get_or_insert(now);
@@ -247,13 +292,19 @@ impl Ice {
 
     /// A STUN message.
     pub(super) fn read(&mut self, route: Route, data: &[u8], now: Instant) {
+        if !self.is_authentic(route, data) {
+            return;
+        }
         let message = TransportMessage {
             now,
             transport: context(route),
             message: BytesMut::from(data),
         };
-        if let Err(error) = self.agent.handle_read(message) {
-            log::debug!(target: "rswebrtc::peer", "STUN from {}: {error}", route.remote);
+        match self.agent.handle_read(message) {
+            Ok(()) => self.heard(now),
+            Err(error) => {
+                log::debug!(target: "rswebrtc::peer", "STUN from {}: {error}", route.remote);
+            }
         }
         // Whom an answer makes a pair is nominated now, and not with the next round.
         const SUCCESS: &[u8] = &[0x01, 0x01];
@@ -261,6 +312,32 @@ impl Ice {
             let soon = self.last.map_or(now, |last| (last + SOON).max(now));
             self.next = self.next.map(|next| next.min(soon));
         }
+    }
+
+    /// A request is of somebody who knows our password. The agent looks at roles before it looks at
+    /// that (RFC 8445 section 7.3 has it the other way), so that anybody could change ours; and it
+    /// takes any number of addresses.
+    fn is_authentic(&self, route: Route, data: &[u8]) -> bool {
+        const REQUEST: &[u8] = &[0x00, 0x01];
+        if !data.starts_with(REQUEST) {
+            return true;
+        }
+        if self.agent.get_remote_candidates().len() >= MAX_REMOTE && !self.admits(route) {
+            return false;
+        }
+        let mut message = Message {
+            raw: data.to_vec(),
+            ..Message::default()
+        };
+        let own = self.agent.get_local_credentials();
+        message.decode().is_ok()
+            && [self.former.as_deref(), Some(own.pwd.as_str())]
+                .into_iter()
+                .flatten()
+                .any(|pwd| {
+                    let crypto = self.provider.crypto();
+                    MessageIntegrity::check(&mut message, pwd.as_bytes(), crypto).is_ok()
+                })
     }
 
     /// What is to leave.
@@ -319,7 +396,7 @@ impl Ice {
             let remote = self.agent.get_remote_candidates().len();
             let pairs = self.agent.get_local_candidates().len() * remote;
             let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
-            let all = PAIR.saturating_mul(pairs).min(PATIENT_ROUND);
+            let all = PAIR.saturating_mul(pairs).min(LONGEST_ROUND);
             self.pace.shortest(now).max(all)
         } else {
             KEEPALIVE

@@ -14,6 +14,7 @@ mod core;
 mod driver;
 mod dtls;
 mod ice;
+mod records;
 mod servers;
 mod socket;
 mod srtp;
@@ -43,8 +44,10 @@ pub(super) struct States {
     pub(super) gathered: bool,
     /// What is wrong with servers, each with its URL.
     pub(super) problems: Vec<String>,
-    /// When the first datagram came in after the checks began.
+    /// When the remote was first heard after the checks began.
     pub(super) first_heard: Option<Instant>,
+    /// Nobody drives the connection any more.
+    pub(super) abandoned: bool,
 }
 
 /// See the module.
@@ -169,8 +172,7 @@ impl Transport {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return self.shared.nudge.wake(),
         };
-        core.pump();
-        let blocked = self.flush(&mut core);
+        let blocked = self.send(&mut core);
         let due = core.poll_timeout();
         drop(core);
         let armed = self.armed.load(Ordering::Acquire);
@@ -182,6 +184,18 @@ impl Transport {
     fn micros(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.epoch);
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Sends what may leave by now; gives the socket that takes no more.
+    fn send(&self, core: &mut Core) -> Option<usize> {
+        // What is left when the outbox was full follows as soon as it is not.
+        while core.pump() {
+            let blocked = self.flush(core);
+            if blocked.is_some() {
+                return blocked;
+            }
+        }
+        self.flush(core)
     }
 
     /// Hands to the kernel what it takes; gives the socket that takes no more.
@@ -221,6 +235,9 @@ impl Transport {
     /// Says BYE and close_notify, as far as the kernel takes it, and ends the driver.
     pub(super) fn close(&self) {
         let mut core = self.core();
+        if core.goodbye() {
+            self.send(&mut core);
+        }
         core.close(Instant::now());
         self.flush(&mut core);
         drop(core);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! SRTP and SRTCP (RFC 3711, RFC 7714) with the keys of a DTLS handshake (RFC 5764).
 
+use std::collections::HashSet;
+
 use bytes::{Bytes, BytesMut};
 use rtc::crypto::RTCCrypto;
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Negotiated;
@@ -16,6 +18,11 @@ use rtc::srtp::protection_profile::ProtectionProfile;
 
 /// Packets that may arrive late (a retransmission after a big key frame) and still be decrypted.
 const REPLAY_WINDOW: usize = 8192;
+
+/// SSRCs that were never authentic, and those that were: for each a kilobyte is kept, before anything
+/// is looked at.
+const MOST_TRIED: usize = 256;
+const MOST_KNOWN: usize = 4096;
 
 /// What is offered and taken, best first: AES-GCM costs a fraction of HMAC-SHA1.
 pub(super) const PROFILES: [Negotiated; 4] = [
@@ -52,6 +59,9 @@ pub(super) struct Srtp {
     /// Its name in RFC 5764 and RFC 7714.
     pub(super) profile: &'static str,
     plain: Vec<u8>,
+    /// SSRCs of the remote's that were authentic, and others.
+    known: HashSet<u32>,
+    tried: HashSet<u32>,
 }
 
 impl Srtp {
@@ -90,6 +100,8 @@ impl Srtp {
             theirs,
             profile: name,
             plain: Vec::new(),
+            known: HashSet::new(),
+            tried: HashSet::new(),
         })
     }
 
@@ -107,11 +119,31 @@ impl Srtp {
         self.ours.encrypt_rtcp(&plain)
     }
 
+    /// Whether a packet of `ssrc` may be looked at.
+    fn admit(&mut self, ssrc: u32) -> Result<()> {
+        if self.known.contains(&ssrc) {
+            return Ok(());
+        }
+        if self.known.len() >= MOST_KNOWN || self.tried.len() >= MOST_TRIED {
+            return Err(Error::Other("too many SSRCs".to_owned()));
+        }
+        self.tried.insert(ssrc);
+        Ok(())
+    }
+
+    fn authentic(&mut self, ssrc: u32) {
+        if self.tried.remove(&ssrc) {
+            self.known.insert(ssrc);
+        }
+    }
+
     /// What came in as `data`, with its header as it was, unless that tells of padding, which is off
     /// here. All of it shares the memory of what was decrypted.
     pub(super) fn open(&mut self, data: &[u8]) -> Result<(rtp::Packet, Option<Bytes>)> {
         let header = rtp::Header::unmarshal(&mut &*data)?;
+        self.admit(header.ssrc)?;
         let mut plain = self.theirs.decrypt_rtp_with_header(data, &header)?.freeze();
+        self.authentic(header.ssrc);
         let start = header.marshal_size();
         if start > plain.len() {
             return Err(Error::ErrShortPacket);
@@ -131,7 +163,12 @@ impl Srtp {
 
     /// The compound packet that came in as `data`.
     pub(super) fn open_rtcp(&mut self, data: &[u8]) -> Result<Vec<Box<dyn rtcp::Packet>>> {
+        // RFC 3550 section 6.4: behind the first four bytes.
+        let ssrc = data.get(4..8).and_then(|ssrc| ssrc.try_into().ok());
+        let ssrc = ssrc.map(u32::from_be_bytes).ok_or(Error::ErrShortPacket)?;
+        self.admit(ssrc)?;
         let plain = self.theirs.decrypt_rtcp(data)?;
+        self.authentic(ssrc);
         rtcp::packet::unmarshal(&mut &plain[..])
     }
 }

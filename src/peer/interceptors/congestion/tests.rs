@@ -27,7 +27,7 @@ fn congestion(start: Instant, numbers: Option<u8>) -> Congestion {
     congestion.set_limits(BitrateLimits::default(), start);
     congestion.bind(MEDIA, MEDIA, numbers);
     congestion.bind(RTX, MEDIA, numbers);
-    congestion.prepare(true, start);
+    congestion.prepare(true, None, start);
     congestion
 }
 
@@ -35,7 +35,7 @@ fn congestion(start: Instant, numbers: Option<u8>) -> Congestion {
 fn send(congestion: &mut Congestion, from: Instant, packets: u32) -> Instant {
     for step in 0..packets {
         let now = from + step * 8 * MS;
-        congestion.prepare(true, now);
+        congestion.prepare(true, None, now);
         congestion.departs(&mut packet(MEDIA), Purpose::Media, now);
         congestion.report(now);
     }
@@ -183,7 +183,7 @@ fn repairs_leave_half_of_the_pace_to_video_that_waits() {
     let (mut repairs, mut video) = (0, 0);
     for step in 0..2000 {
         let now = start + step * MS;
-        congestion.prepare(true, now);
+        congestion.prepare(true, None, now);
         while congestion.pacer.may_leave(now) && congestion.is_turn_of_repairs() {
             congestion.repaired(1000, now);
             repairs += 1;
@@ -255,11 +255,11 @@ fn what_was_measured_of_a_former_path_holds_nothing_back() {
         ssrcs: vec![MEDIA],
     };
     congestion.read(&[Box::new(remb)], None, now);
-    congestion.prepare(true, now);
+    congestion.prepare(true, None, now);
     congestion.pacer.left(1_000_000, now);
     assert!(!congestion.pacer.may_leave(now));
     congestion.another_path(now);
-    congestion.prepare(true, now);
+    congestion.prepare(true, None, now);
     assert!(congestion.pacer.may_leave(now));
     assert!(congestion.estimate().map(|e| e.total) > Some(300_000));
     assert!(congestion.probe.is_some(), "the new one is probed");
