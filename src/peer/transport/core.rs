@@ -220,7 +220,8 @@ impl Core {
                 self.tell();
             }
             Some(128..=191) if self.ice.admits(route) => {
-                if self.read_media(data, now) {
+                let authentic = self.read_media(data, now);
+                if authentic {
                     self.ice.alive(route, now);
                 }
             }

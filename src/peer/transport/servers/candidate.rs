@@ -36,7 +36,7 @@ pub(in crate::peer) enum Found {
 impl Found {
     /// As the ICE agent takes it. The base of a relayed candidate is the relayed address itself
     /// (RFC 8445 section 5.1.1.2): what the agent sends from there goes through
-    /// [`Servers::wrap`].
+    /// [`Servers::relay`](super::Servers::relay).
     ///
     /// # Errors
     ///
