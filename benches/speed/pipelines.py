@@ -40,7 +40,8 @@ def sender(plan):
         # The film comes in its time already, as it does to the others, which makes it look live; webrtcbin holds it too.
         return f"rswebrtcsink name=peer sync=false early-data=hold ice-addresses=127.0.0.1 {where}"
     if kind == "webrtcbin":
-        return f"{codec.pay} name=pay pt={PAYLOAD}" + (" ! tee name=tee allow-not-linked=true" if plan.get("many") else " ! identity name=feed silent=true signal-handoffs=false")
+        # Nothing that takes the payloader's lists of packets apart may stand behind it: no identity, capsfilter or capssetter. A tee and a queue keep them.
+        return f"{codec.pay} name=pay pt={PAYLOAD}" + (" ! tee name=tee allow-not-linked=true" if plan.get("many") else "")
     if kind == "udp":
         return f"{codec.pay} pt={PAYLOAD} ! udpsink host=127.0.0.1 port={plan['port']} sync=false async=false"
     if kind == "webrtcsink":
