@@ -17,9 +17,11 @@ import plot  # noqa: E402
 
 SPOKEN = {"ours": "rswebrtc", "webrtcbin": "webrtcbin", "udp": "plain UDP", "webrtcsink": "webrtcsink", "null": "nothing sent"}
 RATES = ("cpu8", "cpu50", "cpu100", "cpu200", "opus")
+SETUPS = ("setup", "setup0")
 DELAYS = ("latency0", "latency200", "latency100M", "latency200M")
 TITLES = {
     "cpu8": "8 Mbit/s", "cpu50": "50 Mbit/s", "cpu100": "100 Mbit/s", "cpu200": "200 Mbit/s", "opus": "Opus alone",
+    "setup": "jitter buffer 200 ms", "setup0": "jitter buffer 0",
     "latency0": "8 Mbit/s, jitter buffer 0", "latency200": "8 Mbit/s, 200 ms", "latency100M": "100 Mbit/s, 200 ms", "latency200M": "200 Mbit/s, 200 ms",
 }
 
@@ -43,6 +45,11 @@ def spread(runs, name, form):
     return middle if least == most else f"{middle} ({least} to {most})"
 
 
+def made(results, name):
+    """{kind: runs} of a scenario, without those that failed."""
+    return {kind: [run for run in runs if run] for kind, runs in results.get(name, {}).get("runs", {}).items()}
+
+
 def table(head, rows):
     return "\n".join(["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)] + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -51,7 +58,7 @@ def foot(results, names):
     """How many runs, when, on what; once where it is the same for all."""
     lines = []
     for name in names:
-        runs = {len(found) for found in results[name]["runs"].values()}
+        runs = {len(found) for found in made(results, name).values()}
         seconds = results[name]["seconds"]
         lines.append((f"{min(runs)} to {max(runs)} runs" if len(runs) > 1 else f"{max(runs)} runs") + (f" of {seconds} s" if seconds else ""))
     said = lines[0] if len(set(lines)) == 1 else "; ".join(f"{TITLES.get(name, name)}: {line}" for name, line in zip(names, lines))
@@ -69,7 +76,7 @@ def cpu_section(results):
     head = ("", "", "sender, % of a core", "receiver, % of a core", "frames or packets sent", "came out", "lost, jitter buffer", "lost, socket")
     rows = []
     for name in names:
-        for kind, runs in results[name]["runs"].items():
+        for kind, runs in made(results, name).items():
             if runs:
                 rows.append((TITLES[name], SPOKEN[kind], spread(runs, "sender", "{:.2f}"), spread(runs, "receiver", "{:.2f}"), spread(runs, "sent", "{:.0f}"),
                              spread(runs, "frames", "{:.0f}"), spread(runs, "lost", "{:.0f}"), spread(runs, "socket", "{:.0f}")))
@@ -77,7 +84,7 @@ def cpu_section(results):
 
 
 def memory_section(results):
-    runs = results.get("cpu8", {}).get("runs")
+    runs = made(results, "cpu8")
     if not runs:
         return None
     head = ("8 Mbit/s", "sender, MiB", "threads", "receiver, MiB", "threads")
@@ -92,7 +99,7 @@ def latency_section(results):
     head = ("", "", "p50, ms", "p99, ms", "max, ms", "frames intact")
     rows = []
     for name in names:
-        for kind, runs in results[name]["runs"].items():
+        for kind, runs in made(results, name).items():
             if runs:
                 intact = [{"share": 100 * run["intact"] / run["sent"]} for run in runs if run["sent"]]
                 what = "the probes alone" if kind == "null" else SPOKEN[kind]
@@ -101,10 +108,11 @@ def latency_section(results):
 
 
 def setup_section(results):
-    if "setup" not in results:
+    names = have(results, SETUPS)
+    if not names:
         return None
-    rows = [(SPOKEN[kind], spread(runs, "ms", "{:.0f}")) for kind, runs in results["setup"]["runs"].items() if runs]
-    return table(("", "first buffer after, ms"), rows) + "\n" + foot(results, ["setup"])
+    rows = [(TITLES[name], SPOKEN[kind], spread(runs, "ms", "{:.0f}")) for name in names for kind, runs in made(results, name).items() if runs]
+    return table(("", "", "first buffer after, ms"), rows) + "\n" + foot(results, names)
 
 
 def fanout_section(results):
@@ -112,7 +120,7 @@ def fanout_section(results):
         return None
     head = ("viewers", "", "saw a picture", "CPU a viewer, % of a core", "memory a viewer, MiB", "threads", "frames seen", "missing", "late by 50 ms", "first frame, ms")
     rows = []
-    for key, runs in results["fanout"]["runs"].items():
+    for key, runs in made(results, "fanout").items():
         kind, size = key.split(" ")
         if runs:
             forms = (("ready", "{:.0f}"), ("cpu_each", "{:.3f}"), ("mib_each", "{:.2f}"), ("threads", "{:.0f}"), ("frames", "{:.0f}"), ("missing", "{:.0f}"), ("late", "{:.0f}"), ("first_ms", "{:.0f}"))
@@ -126,7 +134,7 @@ def load_section(results):
     head = ("", "plugin not in the registry, ms", "CPU, ms", "in the registry, ms", "stripped library, MB")
     names = {"ours": "`gst-inspect-1.0 rswebrtcsink`", "webrtcbin": "`gst-inspect-1.0 webrtcbin`"}
     forms = (("first_ms", "{:.0f}"), ("first_cpu_ms", "{:.0f}"), ("again_ms", "{:.0f}"), ("mb", "{:.2f}"))
-    rows = [(names[kind], *(spread(runs, name, form) for name, form in forms)) for kind, runs in results["load"]["runs"].items() if runs]
+    rows = [(names[kind], *(spread(runs, name, form) for name, form in forms)) for kind, runs in made(results, "load").items() if runs]
     return table(head, rows) + "\n" + foot(results, ["load"])
 
 
@@ -151,14 +159,16 @@ def cpu_plot(results):
     groups = []
     for name in have(results, RATES):
         for end in ("sender", "receiver"):
-            runs = {SPOKEN[kind]: [run[end] for run in found if end in run] for kind, found in results[name]["runs"].items()}
+            runs = {SPOKEN[kind]: [run[end] for run in found if end in run] for kind, found in made(results, name).items()}
             groups.append((f"{TITLES[name]}, {end}", {kind: values for kind, values in runs.items() if values}))
+    groups = [group for group in groups if group[1]]
     return bars.svg("CPU time, % of a core", groups) if groups else None
 
 
 def setup_plot(results):
-    runs = results.get("setup", {}).get("runs")
-    return bars.svg("From PLAYING to the first buffer out, ms", [("", {SPOKEN[kind]: [run["ms"] for run in found] for kind, found in runs.items() if found})]) if runs else None
+    groups = [(TITLES[name], {SPOKEN[kind]: [run["ms"] for run in found] for kind, found in made(results, name).items() if found}) for name in have(results, SETUPS)]
+    groups = [group for group in groups if group[1]]
+    return bars.svg("From PLAYING to the first buffer out, ms", groups) if groups else None
 
 
 def latency_plot(results):
@@ -166,16 +176,18 @@ def latency_plot(results):
         return None
     # To five times the largest median; the table has what lies beyond.
     lines = []
-    for kind, runs in results["latency0"]["runs"].items():
+    for kind, runs in made(results, "latency0").items():
         delays = sorted(delay for run in runs for delay in run["delays"])
         if delays and kind != "null":
             lines.append((SPOKEN[kind], plot.thin([(delay, 100 * (number + 1) / len(delays)) for number, delay in enumerate(delays)], 300), statistics.median(delays)))
+    if not lines:
+        return None
     panel = plot.Panel("Frames that were out, jitter buffer 0", "% of those that arrived", [line[:2] for line in lines], 5 * max(line[2] for line in lines), 100, height=230)
     return plot.svg([panel], "ms since the access unit went in")
 
 
 def fanout_plot(results):
-    runs = results.get("fanout", {}).get("runs", {})
+    runs = made(results, "fanout")
     panels = []
     for name, title, unit in (("cpu_each", "CPU time a viewer", "% of a core"), ("mib_each", "Memory a viewer", "MiB")):
         lines = {}
