@@ -13,11 +13,10 @@ const PROBE_BURST: Duration = Duration::from_millis(2);
 /// Bytes that leave at once on a path without a known limit: most frames of 2.5 Mbit/s at 30 fps. A
 /// wake-up for each viewer is dearer than what its spreading would gain.
 const FREE_BURST: u64 = 16_000;
-/// Where the remote reports that bursts come through: most frames of 12 Mbit/s at 30 fps, and what the
-/// least socket buffers of usual systems hold. Who waits for a whole frame has it 25 ms sooner.
-const CLEAR_BURST: u64 = 64_000;
-/// The same where the remote is near ([`Pacing::near`]): most key frames of 8 Mbit/s, which a receiver
-/// with a small socket buffer takes while it reads.
+/// Where bursts come through and the remote is near ([`Pacing::near`]): most key frames of 8 Mbit/s,
+/// which a receiver with a small socket buffer takes while it reads. Farther away some link is narrow:
+/// 64 kB at once filled the queue of one of 800 kbit/s, and what the estimator made of the loss was
+/// half of it for 10 s.
 const NEAR_BURST: u64 = 128_000;
 /// A driver that comes late by up to this makes up for it, so that the rate holds.
 const LATENESS: Duration = Duration::from_millis(20);
@@ -115,8 +114,7 @@ impl Pacer {
             (None, false) => {
                 let bytes = match (self.pacing.clear, self.pacing.near) {
                     (true, true) => NEAR_BURST,
-                    (true, false) => CLEAR_BURST,
-                    (false, _) => FREE_BURST,
+                    _ => FREE_BURST,
                 };
                 BURST.max(time_of(bytes, self.rate()))
             }

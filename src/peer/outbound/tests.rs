@@ -122,8 +122,9 @@ fn a_small_frame_leaves_at_once() {
 }
 
 #[test]
-fn where_bursts_come_through_a_frame_leaves_at_once() {
-    for (clear, at_once) in [(true, 55), (false, 30)] {
+fn to_a_near_remote_where_bursts_come_through_a_frame_leaves_at_once() {
+    for (clear, near, at_once) in [(true, true, 55), (true, false, 30), (false, true, 30)] {
+        let whole = clear && near;
         let outbound = outbound();
         outbound.open(None);
         let start = Instant::now();
@@ -131,6 +132,7 @@ fn where_bursts_come_through_a_frame_leaves_at_once() {
         let pacing = Pacing {
             target: 8_000_000,
             clear,
+            near,
             ..Pacing::default()
         };
         pacer.set(pacing, start);
@@ -139,9 +141,9 @@ fn where_bursts_come_through_a_frame_leaves_at_once() {
             outbound.push(0, picture(false, 55), now);
             let mut taken = Vec::new();
             let more = outbound.take(now, &mut pacer, 1000, &mut taken);
-            assert_eq!(taken.len() == 55, clear, "{}", taken.len());
+            assert_eq!(taken.len() == 55, whole, "{}", taken.len());
             assert!(taken.len() <= at_once, "{}", taken.len());
-            assert_eq!(more.due.is_none(), clear);
+            assert_eq!(more.due.is_none(), whole);
             let end = now + 33 * MS;
             take_paced(&outbound, &mut pacer, now, end, &mut Vec::new(), start);
             assert!(!outbound.has_frames());
