@@ -22,6 +22,9 @@ const ANSWERER_PATIENCE: Duration = Duration::from_secs(15 * 60);
 const DTLS_PATIENCE: Duration = Duration::from_secs(8);
 /// `Disconnected` (nothing came for 2 s) for this long: the remote is gone.
 const SILENCE: Duration = Duration::from_millis(3200);
+/// After close_notify: a browser's client closes first and sends its DELETE then, which a server that
+/// ends with its only publisher has to be there for.
+const LEAVING: Duration = Duration::from_millis(100);
 /// For a restart to find a pair.
 const RESTART: Duration = Duration::from_secs(8);
 /// Between two looks at the clock, before the call is up, ...
@@ -77,6 +80,7 @@ struct Watch {
     ice_up: Option<Instant>,
     silent: Option<Instant>,
     restarting: Option<Instant>,
+    closed: Option<Instant>,
     connected: bool,
 }
 
@@ -88,6 +92,7 @@ impl Watch {
             ice_up: None,
             silent: None,
             restarting: None,
+            closed: None,
             connected: false,
         }
     }
@@ -101,8 +106,13 @@ impl Watch {
             let text = "the connection's task has ended";
             return Some(Verdict::Failed(PeerError::Other(text.to_owned())));
         }
-        if view.remote_left || view.states.dtls == DtlsState::Closed {
+        if view.remote_left {
             return Some(Verdict::RemoteClosed);
+        }
+        if view.states.dtls == DtlsState::Closed {
+            let since = *self.closed.get_or_insert(view.now);
+            let over = view.now.saturating_duration_since(since) >= LEAVING;
+            return over.then_some(Verdict::RemoteClosed);
         }
         if !self.connected && view.states.dtls == DtlsState::Up {
             self.connected = true;
@@ -169,7 +179,10 @@ pub(super) async fn run(
     let patience = patience.unwrap_or_else(|| role.patience());
     let mut watch = Watch::new(patience, Instant::now());
     loop {
-        let calm = watch.connected && watch.silent.is_none() && watch.restarting.is_none();
+        let calm = watch.connected
+            && watch.silent.is_none()
+            && watch.restarting.is_none()
+            && watch.closed.is_none();
         let tick = if calm { CALM_TICK } else { TICK };
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
