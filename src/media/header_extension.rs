@@ -28,6 +28,9 @@ pub enum HeaderExtension {
     AudioLevel,
     /// Camera or screen: [`VideoContentType`].
     VideoContentType,
+    /// Which layer of a scalable stream a packet is of, and what its frame is predicted from (AV1 RTP
+    /// specification, appendix A): passed on as it is.
+    DependencyDescriptor,
 }
 
 /// The row of one extension.
@@ -118,7 +121,16 @@ const TABLE: &[Row] = &[
         "video-content-type",
         VIDEO,
     ),
+    row(
+        HeaderExtension::DependencyDescriptor,
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
+        "dependency-descriptor",
+        VIDEO,
+    ),
 ];
+
+/// What an element of the one-byte form holds (RFC 8285 section 4.2): bytes.
+const ONE_BYTE_FORM: std::ops::RangeInclusive<usize> = 1..=16;
 
 impl HeaderExtension {
     /// All that are known.
@@ -147,6 +159,17 @@ impl HeaderExtension {
     /// The kinds of m-line that it is used with.
     pub fn kinds(self) -> &'static [MediaKind] {
         self.row().map_or(&[], |row| row.kinds)
+    }
+
+    /// Whether its data may not fit the one-byte form: it is of use only where that and the two-byte
+    /// form may be mixed (RFC 8285 section 6).
+    pub fn needs_mixed_forms(self) -> bool {
+        self == Self::DependencyDescriptor
+    }
+
+    /// Whether an element with this data can be written in the one-byte form.
+    pub fn fits_one_byte_form(data: &[u8]) -> bool {
+        ONE_BYTE_FORM.contains(&data.len())
     }
 
     fn row(self) -> Option<&'static Row> {
@@ -304,7 +327,7 @@ mod tests {
             assert!(!extension.short_name().is_empty());
             assert!(!extension.kinds().is_empty());
         }
-        assert_eq!(HeaderExtension::all().count(), 10);
+        assert_eq!(HeaderExtension::all().count(), 11);
         assert_eq!(
             HeaderExtension::from_uri("urn:3gpp:Video-orientation"),
             None
@@ -326,6 +349,10 @@ mod tests {
             (PlayoutDelay, "playout-delay"),
             (AudioLevel, "audio-level"),
             (VideoContentType, "video-content-type"),
+            (
+                DependencyDescriptor,
+                "#dependency-descriptor-rtp-header-extension",
+            ),
         ] {
             assert!(extension.uri().ends_with(end), "{extension:?}");
         }

@@ -28,20 +28,63 @@ pub fn has_key_picture(encoding_name: &str, payload: &[u8]) -> bool {
     }
 }
 
-/// RFC 7741 section 4: the first partition's first byte has its inverse key frame bit clear.
-fn vp8(payload: &[u8]) -> bool {
+/// Whether `payload` is the first of a key frame that needs nothing before it: with its parameter
+/// sets, where the encoding has such.
+pub fn starts_key(encoding_name: &str, payload: &[u8]) -> bool {
+    let named = |name: &str| encoding_name.eq_ignore_ascii_case(name);
+    // NAL unit types of what begins a sequence: alone, or first in an aggregation packet.
+    let first_unit = |aggregated: bool, at: usize| payload.get(if aggregated { at } else { 0 });
     let Some(&first) = payload.first() else {
         return false;
     };
+    if named("H264") {
+        let unit = first_unit(first & 0x1f == 24, 3);
+        unit.is_some_and(|unit| unit & 0x1f == 7)
+    } else if named("H265") {
+        let unit = first_unit(first >> 1 & 0x3f == 48, 4);
+        unit.is_some_and(|unit| matches!(unit >> 1 & 0x3f, 32 | 33))
+    } else {
+        is_key(encoding_name, payload)
+    }
+}
+
+/// How many pixels the picture has whose key frame `payload` begins, where it says so plainly.
+pub fn pixels(encoding_name: &str, payload: &[u8]) -> Option<u32> {
+    let (width, height) = if encoding_name.eq_ignore_ascii_case("VP8") {
+        vp8_size(payload)?
+    } else if encoding_name.eq_ignore_ascii_case("VP9") {
+        super::vp9::key_frame_size(payload)?
+    } else {
+        return None;
+    };
+    Some(width.saturating_mul(height))
+}
+
+/// RFC 6386 section 9.1: the frame tag, a start code, and 14 bits each.
+fn vp8_size(payload: &[u8]) -> Option<(u32, u32)> {
+    let frame = vp8_key_frame(payload)?;
+    let [_, _, _, 0x9d, 0x01, 0x2a, width @ .., h0, h1] = *frame.first_chunk::<10>()? else {
+        return None;
+    };
+    let size = |bytes| u32::from(u16::from_le_bytes(bytes) & 0x3fff);
+    Some((size(width), size([h0, h1])))
+}
+
+/// RFC 7741 section 4: the first partition's first byte has its inverse key frame bit clear.
+fn vp8(payload: &[u8]) -> bool {
+    vp8_key_frame(payload).is_some()
+}
+
+/// A key frame of which `payload` has the beginning, behind its descriptor.
+fn vp8_key_frame(payload: &[u8]) -> Option<&[u8]> {
+    let first = *payload.first()?;
     let starts_frame = first & 0x10 != 0 && first & 0x07 == 0;
     if !starts_frame {
-        return false;
+        return None;
     }
     let mut at = 1;
     if first & 0x80 != 0 {
-        let Some(&extensions) = payload.get(at) else {
-            return false;
-        };
+        let extensions = *payload.get(at)?;
         at += 1;
         if extensions & 0x80 != 0 {
             let long = payload.get(at).is_some_and(|b| b & 0x80 != 0);
@@ -50,7 +93,8 @@ fn vp8(payload: &[u8]) -> bool {
         at += usize::from(extensions & 0x40 != 0);
         at += usize::from(extensions & 0x30 != 0);
     }
-    payload.get(at).is_some_and(|b| b & 0x01 == 0)
+    let frame = payload.get(at..)?;
+    (frame.first()? & 0x01 == 0).then_some(frame)
 }
 
 /// RFC 6184 section 5.2: an IDR slice, alone, aggregated (STAP-A) or fragmented (FU-A).

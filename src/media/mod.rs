@@ -11,6 +11,7 @@ pub mod h264;
 pub mod h265;
 pub mod header_extension;
 pub mod keyframe;
+pub mod layers;
 pub mod orientation;
 pub mod queue;
 pub mod rtp_packet;

@@ -44,8 +44,9 @@ pub struct InboundQueue {
     state: Mutex<State>,
     changed: Condvar,
     capacity: usize,
-    /// Microseconds.
+    /// Microseconds; and how much longer what is late is taken all the same.
     patience: AtomicU64,
+    overtime: AtomicU64,
 }
 
 /// How long readers wait for a missing packet, unless they say otherwise.
@@ -63,6 +64,10 @@ struct State {
     dropped: u64,
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl InboundQueue {
     /// A queue that holds at most `capacity` entries.
     pub fn new(capacity: usize) -> Self {
@@ -70,19 +75,22 @@ impl InboundQueue {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             capacity: capacity.max(1),
-            patience: AtomicU64::new(PATIENCE.as_micros() as u64),
+            patience: AtomicU64::new(micros(PATIENCE)),
+            overtime: AtomicU64::new(0),
         }
     }
 
-    /// The reader waits for a missing packet so long from now on: its jitter buffer's latency.
-    pub fn set_patience(&self, patience: Duration) {
-        let micros = u64::try_from(patience.as_micros()).unwrap_or(u64::MAX);
-        self.patience.store(micros, Ordering::Relaxed);
+    /// From now on a missing packet is in time for so long, and the reader waits for it `overtime`
+    /// longer: together they are its jitter buffer's size.
+    pub fn set_patience(&self, in_time: Duration, overtime: Duration) {
+        self.patience.store(micros(in_time), Ordering::Relaxed);
+        self.overtime.store(micros(overtime), Ordering::Relaxed);
     }
 
-    /// What comes later than this after it was missed is of no use to the reader.
-    pub fn patience(&self) -> Duration {
-        Duration::from_micros(self.patience.load(Ordering::Relaxed))
+    /// Until when after it was missed a packet is in time, and how much longer it is of use.
+    pub fn patience(&self) -> (Duration, Duration) {
+        let read = |time: &AtomicU64| Duration::from_micros(time.load(Ordering::Relaxed));
+        (read(&self.patience), read(&self.overtime))
     }
 
     /// Adds an entry; drops the oldest when full. Ignored after [`end`](Self::end).
@@ -168,8 +176,8 @@ impl InboundQueue {
         self.changed.notify_all();
     }
 
-    /// Whether the stream goes on when its source ends (`true`): a call that reconnects has one
-    /// queue for all its connections.
+    /// Whether the stream goes on when its source ends (`true`): a call has one queue for all its
+    /// connections, and ends it itself.
     pub fn keep(&self, keep: bool) {
         self.lock().kept = keep;
     }

@@ -68,6 +68,8 @@ pub struct InboundPacket {
     pub header: Bytes,
     /// The payload, without padding.
     pub payload: Bytes,
+    /// Both in one piece, where they are.
+    pub whole: Option<Bytes>,
 }
 
 impl InboundPacket {
@@ -178,6 +180,7 @@ mod tests {
             arrival: Instant::now(),
             header: header.into(),
             payload: Bytes::new(),
+            whole: None,
         }
     }
 

@@ -232,6 +232,15 @@ pub struct Msid {
     pub track: Option<String>,
 }
 
+impl fmt::Display for Msid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.track {
+            Some(track) => write!(f, "{} {track}", self.stream),
+            None => f.write_str(&self.stream),
+        }
+    }
+}
+
 /// One RTP source (RFC 5576).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Source {

@@ -3,8 +3,11 @@
 
 use sdp_types::Attribute;
 
-use super::model::Remote;
+use super::model::{MediaLine, Remote};
 use crate::media::header_extension::HeaderExtension;
+
+/// The SCTP port of data channels.
+const SCTP_PORT: u16 = 5000;
 
 /// ICE and DTLS parameters of one side (RFC 8839, RFC 8842).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,6 +108,16 @@ impl Remote {
         }
     }
 
+    /// The m-line of data channels, if there is one that can be used.
+    pub fn data_line(&self) -> Option<&MediaLine> {
+        let usable = |line: &&MediaLine| {
+            let sctp = line.sctp.as_ref().filter(|_| !line.rejected);
+            // Another port is possible, and nobody has one.
+            sctp.is_some_and(|sctp| sctp.port.is_none_or(|port| port == SCTP_PORT))
+        };
+        self.media.iter().find(usable)
+    }
+
     /// The sources that m-line `index` declares.
     pub fn declared(&self, index: usize) -> Declared {
         let Some(line) = self.media.get(index) else {
@@ -149,23 +162,23 @@ impl Remote {
         mid.is_some_and(|mid| !mid.is_empty() && mids.contains(mid))
     }
 
-    /// The header extensions of m-line `index` that we know (RFC 8285 section 5).
+    /// The header extensions of m-line `index` that we know (RFC 8285 section 5); those that need both
+    /// forms only where they may be mixed.
     pub fn header_extensions(&self, index: usize) -> Vec<(u8, HeaderExtension)> {
-        self.media
-            .get(index)
-            .into_iter()
-            .flat_map(|line| &line.extensions)
+        let Some(line) = self.media.get(index) else {
+            return Vec::new();
+        };
+        line.extensions
+            .iter()
             .filter_map(|e| Some((e.id, HeaderExtension::from_uri(&e.uri)?)))
+            .filter(|(_, e)| line.extmap_allow_mixed || !e.needs_mixed_forms())
             .collect()
     }
 
     /// Stream and track of m-line `index` (RFC 8830), the first of them under Plan B.
     pub fn msid(&self, index: usize) -> Option<String> {
         let msid = self.media.get(index)?.msid.first()?;
-        Some(match &msid.track {
-            Some(track) => format!("{} {track}", msid.stream),
-            None => msid.stream.clone(),
-        })
+        Some(msid.to_string())
     }
 
     /// Kind, protocol and formats of m-line `index`, as they stand there.
