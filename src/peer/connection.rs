@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::data::{DataAgreement, DataChannel};
 use super::description::{self, Own, OwnLine, Setup};
 use super::limits::Wanted;
 use super::link::Link;
@@ -15,10 +16,11 @@ use super::shared::{EVENT_CAPACITY, Shared, lock, random};
 use super::transport::{DtlsRole, Transport as Path};
 use super::watch::Role;
 use super::{
-    BitrateLimits, Direction, PathStats, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory,
-    StreamConfig, StreamStats, TransportInfo, stats, watch as watching,
+    BitrateLimits, PathStats, Peer, PeerConfig, PeerError, PeerEvent, PeerFactory, StreamConfig,
+    StreamStats, TransportInfo, stats, watch as watching,
 };
 use crate::media::codec::Codec;
+use crate::media::layers::Choice;
 use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::sdp::{Declared, Remote, Transport};
@@ -119,6 +121,7 @@ impl WebRtcPeer {
             &self.config.addresses,
             &self.config.ice_servers,
             self.shared.clone(),
+            !self.config.inline,
         )?;
         let former = std::mem::replace(&mut *stage, Stage::Closed);
         let early = match former {
@@ -177,7 +180,7 @@ impl WebRtcPeer {
     }
 
     /// Our m-lines with those of `streams` that are new; refused ones stay where they are.
-    fn offered_lines(&self, streams: usize) -> Vec<OwnLine> {
+    fn offered_lines(&self, streams: &[StreamConfig]) -> Vec<OwnLine> {
         let mut lines = lock(&self.dialogue).lines.clone();
         let known = lines
             .iter()
@@ -188,11 +191,41 @@ impl WebRtcPeer {
             .iter()
             .filter(|line| matches!(line, OwnLine::Refused { media, .. } if media == "audio" || media == "video"))
             .count();
-        lines.extend((known + refused..streams).map(|index| OwnLine::Stream {
+        let data = lines.iter().any(|l| matches!(l, OwnLine::Data { .. }));
+        let with_line = streams.iter().enumerate();
+        let with_line = with_line.filter(|(index, config)| config.has_line(*index));
+        let new = with_line.skip(known + refused).map(|(index, _)| index);
+        lines.extend(new.map(|index| OwnLine::Stream {
             index,
             protocol: description::PROTOCOL.to_owned(),
+            old_simulcast: false,
         }));
+        if !data && self.shared.data.offered() {
+            lines.push(description::data_line("data".to_owned()));
+        }
         lines
+    }
+
+    /// What an answer, or an offer that we answer, says of data channels. Its silence refuses those
+    /// that were held, and, if they were `asked` for, those that wait.
+    fn agree_on_data(&self, remote: &Remote, lines: &[OwnLine], asked: bool) {
+        let data = |line: &OwnLine| matches!(line, OwnLine::Data { .. });
+        let line = remote
+            .data_line()
+            .filter(|line| lines.get(line.index).is_some_and(data));
+        let shared = &self.shared;
+        match line.and_then(|line| line.sctp.as_ref()) {
+            Some(sctp) => {
+                let agreed = DataAgreement::of(sctp.max_message_size);
+                shared.data.agree(agreed, &shared.nudge);
+            }
+            // What was added during the call is offered later.
+            None if !asked && shared.data.agreed().is_none() => {}
+            None => {
+                let reason = "the remote takes no data channels: its description has none";
+                shared.data.refuse(reason, &shared.events);
+            }
+        }
     }
 
     /// Applies the remote's transport, unless it is the one we have. `true`: it was another.
@@ -245,7 +278,7 @@ impl WebRtcPeer {
     /// RFC 8842 section 5.3; where the choice is ours, a sender becomes the DTLS client, which has
     /// its keys last, so that nothing it sends comes too early.
     fn answering_role(offer: &Transport, streams: &[StreamConfig]) -> DtlsRole {
-        let sends = streams.iter().any(|s| s.direction == Direction::SendOnly);
+        let sends = streams.iter().any(|s| s.direction.sends());
         match description::setup(offer) {
             Setup::Active => DtlsRole::Server,
             Setup::Passive => DtlsRole::Client,
@@ -263,15 +296,15 @@ impl Peer for WebRtcPeer {
             lock(&self.dialogue).local = Some(local);
         }
         self.link()?;
-        let lines = self.offered_lines(streams.len());
+        let lines = self.offered_lines(&streams);
         self.shared.set_lines(streams, None);
         self.say(lines, "actpass", true)
     }
 
     async fn answer(&self, offer: String, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
         let offer = read(&offer)?;
-        let lines = description::answer_lines(&offer, &streams);
-        let taken = |line: &OwnLine| matches!(line, OwnLine::Stream { .. });
+        let lines = description::answer_lines(&offer, &streams, self.shared.data.taken());
+        let taken = |line: &OwnLine| !matches!(line, OwnLine::Refused { .. });
         let Some(first) = lines.iter().position(taken) else {
             if !self.is_new() {
                 // All is taken back; the connection stays for what may come.
@@ -284,10 +317,12 @@ impl Peer for WebRtcPeer {
             ));
         };
         let transport = offer.transport(first);
+        let first_of_all = self.is_new();
         let link = self.open()?;
         self.shared.set_wanted(Wanted::of(&offer, &streams));
         let role = Self::answering_role(&transport, &streams);
         self.shared.set_lines(streams, Some(declared(&offer)));
+        self.agree_on_data(&offer, &lines, first_of_all);
         if self.apply(&link, transport, false, role)? {
             let local = link.transport.gathered().await;
             lock(&self.dialogue).local = Some(local);
@@ -312,6 +347,9 @@ impl Peer for WebRtcPeer {
         let transport = answer.transport(accepted.map_or(0, |line| line.index));
         self.shared.set_wanted(Wanted::of(&answer, &streams));
         self.shared.set_lines(streams, Some(declared(&answer)));
+        let lines = lock(&self.dialogue).lines.clone();
+        let asked = lines.iter().any(|l| matches!(l, OwnLine::Data { .. }));
+        self.agree_on_data(&answer, &lines, asked);
         // Who should say which end of DTLS it takes, and does not, gets the other one.
         let role = match description::setup(&transport) {
             Setup::Passive => DtlsRole::Client,
@@ -374,7 +412,7 @@ impl Peer for WebRtcPeer {
             }
             Pushed::Replaced(frames) => {
                 self.shared
-                    .count(index, |stats| stats.frames_dropped += frames);
+                    .count_sent(index, |stats| stats.frames_dropped += frames);
                 self.leave();
                 true
             }
@@ -386,7 +424,8 @@ impl Peer for WebRtcPeer {
                 false
             }
             Pushed::Dropped { ask } => {
-                self.shared.count(index, |stats| stats.frames_dropped += 1);
+                self.shared
+                    .count_sent(index, |stats| stats.frames_dropped += 1);
                 if ask {
                     self.shared.events.tell(PeerEvent::KeyFrameRequest(index));
                 }
@@ -406,7 +445,8 @@ impl Peer for WebRtcPeer {
         loop {
             let progress = self.shared.outbound.progress.notified();
             match self.shared.outbound.drained(Instant::now()) {
-                Drained::Done => return,
+                Drained::Done if self.shared.data.is_drained() => return,
+                Drained::Done => {}
                 Drained::Waiting => {}
                 Drained::Probe(streams) => {
                     lock(&self.shared.control).probes = streams;
@@ -420,14 +460,53 @@ impl Peer for WebRtcPeer {
     fn inbound(&self, index: usize) -> Option<Arc<InboundQueue>> {
         let lines = self.shared.lines();
         let line = lines.get(index)?;
-        (line.config.direction == Direction::RecvOnly).then(|| line.inbound.clone())
+        line.config
+            .direction
+            .receives()
+            .then(|| line.inbound.clone())
+    }
+
+    fn inbound_of(&self, index: usize, output: usize) -> Option<Arc<InboundQueue>> {
+        let lines = self.shared.lines();
+        let line = lines.get(index)?;
+        let receives = line.config.direction.receives();
+        line.output(output).filter(|_| receives).cloned()
+    }
+
+    fn set_layer(&self, choice: Choice) {
+        self.shared.set_choice(choice);
     }
 
     fn request_key_frame(&self, index: usize) {
+        self.request_key_frame_of(index, 0);
+    }
+
+    fn request_key_frame_of(&self, index: usize, output: usize) {
         let round_trip = stats::stream(&self.shared, index).round_trip_time;
         let round_trip = Duration::from_secs_f64(round_trip.unwrap_or_default());
         self.shared
-            .request_key_frame(index, Instant::now(), round_trip);
+            .request_key_frame_of((index, output), Instant::now(), round_trip);
+    }
+
+    fn want_data(&self, offered: bool) {
+        self.shared.data.want(offered);
+    }
+
+    fn open_channel(&self, channel: Arc<DataChannel>) {
+        let shared = &self.shared;
+        shared.data.open(channel, &shared.nudge, &shared.events);
+    }
+
+    fn take_changed_channels(&self) -> Vec<Arc<DataChannel>> {
+        self.shared.data.take_changed()
+    }
+
+    fn has_data(&self) -> bool {
+        self.shared.data.agreed().is_some()
+    }
+
+    fn channels(&self) -> Vec<Arc<DataChannel>> {
+        self.shared.data.channels()
     }
 
     fn set_bitrate_limits(&self, limits: BitrateLimits) {
@@ -440,6 +519,15 @@ impl Peer for WebRtcPeer {
 
     async fn stats(&self, index: usize) -> StreamStats {
         stats::stream(&self.shared, index)
+    }
+
+    async fn sent_stats(&self, index: usize) -> StreamStats {
+        stats::sent(&self.shared, index)
+    }
+
+    fn end_sending(&self, index: usize) {
+        self.shared.outbound.end(index);
+        self.shared.nudge.wake();
     }
 
     async fn transport_info(&self) -> TransportInfo {

@@ -6,7 +6,7 @@
 
 use super::StreamConfig;
 use super::description::{self, Own, OwnLine, Setup};
-pub use super::transport::OfflineTransport;
+pub use super::transport::{OfflineData, OfflineTransport};
 use crate::sdp::{Remote, Transport};
 
 /// Our offer of `streams`, which goes out if the transport is `own`.
@@ -15,6 +15,7 @@ pub fn offer(streams: &[StreamConfig], own: &Transport) -> String {
         .map(|index| OwnLine::Stream {
             index,
             protocol: description::PROTOCOL.to_owned(),
+            old_simulcast: false,
         })
         .collect();
     write(&lines, streams, own, "actpass", true)
@@ -22,10 +23,10 @@ pub fn offer(streams: &[StreamConfig], own: &Transport) -> String {
 
 /// Our answer to `offer`, if the transport is `own`.
 pub fn answer(offer: &Remote, streams: &[StreamConfig], own: &Transport) -> String {
-    let lines = description::answer_lines(offer, streams);
+    let lines = description::answer_lines(offer, streams, true);
     let first = lines
         .iter()
-        .position(|line| matches!(line, OwnLine::Stream { .. }))
+        .position(|line| !matches!(line, OwnLine::Refused { .. }))
         .unwrap_or_default();
     let setup = match description::setup(&offer.transport(first)) {
         Setup::Active => "passive",

@@ -4,7 +4,7 @@
 //!
 //! There is one transport, so the bounds of its m-lines add up.
 
-use super::{BitrateLimits, Direction, StreamConfig};
+use super::{BitrateLimits, StreamConfig};
 use crate::media::codec::MediaKind;
 use crate::sdp::{MediaLine, Remote};
 
@@ -22,8 +22,10 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Of what `remote` says of the streams that we send, which are its audio and video m-lines.
     pub(super) fn of(remote: &Remote, streams: &[StreamConfig]) -> Self {
-        let sent = remote.audio_video().zip(streams);
-        let sent = sent.filter(|(_, config)| config.direction == Direction::SendOnly);
+        let lines = streams.iter().enumerate();
+        let lines = lines.filter(|(index, config)| config.has_line(*index));
+        let sent = remote.audio_video().zip(lines.map(|(_, config)| config));
+        let sent = sent.filter(|(_, config)| config.direction.sends());
         let mut wanted = Self::default();
         // What a video m-line leaves open has no sum.
         let (mut sum, mut open) = (0u64, true);
@@ -96,6 +98,7 @@ fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::Direction;
 
     const OWN: BitrateLimits = BitrateLimits {
         adaptive: true,
@@ -123,6 +126,8 @@ mod tests {
             msid: None,
             fec: None,
             rtcp_rsize: true,
+            layers: Vec::new(),
+            layer: None,
         });
         let streams: Vec<_> = streams.collect();
         Wanted::of(&remote, &streams)

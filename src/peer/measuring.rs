@@ -54,6 +54,8 @@ fn line(direction: Direction) -> StreamConfig {
         msid: None,
         fec: None,
         rtcp_rsize: true,
+        layers: Vec::new(),
+        layer: None,
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod bandwidth;
 mod connection;
+pub mod data;
 mod description;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -17,6 +18,7 @@ mod link;
 pub mod measuring;
 mod nudge;
 mod outbound;
+mod room;
 mod shared;
 mod stats;
 #[cfg(test)]
@@ -26,15 +28,18 @@ mod watch;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::fec::Protection;
 use crate::media::header_extension::HeaderExtension;
+use crate::media::layers::Choice;
 use crate::media::queue::InboundQueue;
 use crate::media::rtp_packet::OutboundFrame;
+
+use data::DataChannel;
 
 pub use connection::WebRtcPeerFactory;
 
@@ -46,8 +51,32 @@ pub enum Direction {
     SendOnly,
     /// We receive.
     RecvOnly,
+    /// Both.
+    SendRecv,
     /// Nothing flows.
     Inactive,
+}
+
+impl Direction {
+    /// That of a side which sends, or receives, or both.
+    pub fn of(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    /// Whether we send.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendOnly | Self::SendRecv)
+    }
+
+    /// Whether we receive.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::RecvOnly | Self::SendRecv)
+    }
 }
 
 /// One m-line of audio or video, in the order of the description.
@@ -60,7 +89,8 @@ pub struct StreamConfig {
     /// Its `a=mid`; empty where the remote's offer has none.
     pub mid: String,
     /// Codecs in order of preference, each with the payload types to use. As answerer these are
-    /// codecs of the offer, with its payload types. Empty: the m-line is refused.
+    /// codecs of the offer, with its payload types. Empty: the m-line is refused. Where we receive,
+    /// all of them may come; what is sent is [`Peer::set_send_codec`]'s.
     pub codecs: Vec<Codec>,
     /// Header extensions with their ids (RFC 8285).
     pub extensions: Vec<(u8, HeaderExtension)>,
@@ -70,9 +100,44 @@ pub struct StreamConfig {
     pub fec: Option<Protection>,
     /// RTCP may be of reduced size (RFC 5506).
     pub rtcp_rsize: bool,
+    /// The RTP streams of an m-line that carries several; empty: it carries one.
+    pub layers: Vec<Layer>,
+    /// It is one of several that we send in one m-line.
+    pub layer: Option<SentLayer>,
+}
+
+/// Of several streams that we send in one m-line, each a [`StreamConfig`] of its own: which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentLayer {
+    /// Index of the stream whose m-line carries it: its own, for the first.
+    pub of: usize,
+    /// Its rid (RFC 8851); empty where SSRCs tell the layers apart (`a=ssrc-group:SIM`).
+    pub rid: String,
+    /// The remote takes it.
+    pub sends: bool,
+}
+
+/// One of several RTP streams in one m-line: a layer of a picture (simulcast, RFC 8853), or a
+/// picture of its own (as Plan B had it).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Layer {
+    /// Its rid (RFC 8851); empty where SSRCs tell the layers apart.
+    pub rid: String,
+    /// As the remote declared it.
+    pub ssrc: Option<u32>,
+    /// Which of the m-line's outputs it is for, from 0 on without a gap. Layers of one output are
+    /// alternatives.
+    pub output: usize,
+    /// Stream and track, where they are not those of the m-line.
+    pub msid: Option<String>,
 }
 
 impl StreamConfig {
+    /// Whether it, which is stream `index`, has an m-line and is not carried by another one's.
+    pub fn has_line(&self, index: usize) -> bool {
+        self.layer.as_ref().is_none_or(|layer| layer.of == index)
+    }
+
     /// Id of `extension`, if it is in use.
     pub fn extension(&self, extension: HeaderExtension) -> Option<u8> {
         self.extensions
@@ -157,6 +222,8 @@ pub struct Estimate {
     pub loss: f64,
     /// As last measured.
     pub round_trip: Option<Duration>,
+    /// When all will have left that waits now; `None` where nothing has to wait.
+    pub queued_until: Option<Instant>,
 }
 
 /// What is known of the path to the remote, for statistics.
@@ -209,8 +276,12 @@ pub enum PeerEvent {
         /// It said that its streams are over.
         said_bye: bool,
     },
+    /// The remote said BYE for every stream it sends, and we still send: the call goes on.
+    StreamsOver,
     /// The path carries more or less than was told before. Only the newest counts.
     Estimate(Estimate),
+    /// The phase of data channels changed: see [`Peer::take_changed_channels`].
+    Data,
     /// Nothing comes from the remote any more; unless that changes, the connection is given up soon.
     Silent,
     /// The connection is lost or never came up; the last event.
@@ -320,8 +391,23 @@ pub trait Peer: Send + Sync {
     /// Where stream `index` delivers what it receives.
     fn inbound(&self, index: usize) -> Option<Arc<InboundQueue>>;
 
+    /// As [`Self::inbound`], of output `output` of a stream that has several.
+    fn inbound_of(&self, index: usize, output: usize) -> Option<Arc<InboundQueue>> {
+        self.inbound(index).filter(|_| output == 0)
+    }
+
+    /// Which layer of a stream goes on, where there are several.
+    fn set_layer(&self, _choice: Choice) {}
+
     /// Sends a PLI for stream `index`, at most one in 100 ms.
     fn request_key_frame(&self, index: usize);
+
+    /// As [`Self::request_key_frame`], of output `output` of a stream that has several.
+    fn request_key_frame_of(&self, index: usize, output: usize) {
+        if output == 0 {
+            self.request_key_frame(index);
+        }
+    }
 
     /// Queues frames that were sent to others before, from a key frame on, paced: stream `index`
     /// goes on with what is pushed next.
@@ -329,6 +415,30 @@ pub trait Peer: Send + Sync {
         for frame in frames {
             self.push_frame(index, frame.clone());
         }
+    }
+
+    /// Data channels are taken where the remote offers them, and `offered` by this side too. Before a
+    /// description.
+    fn want_data(&self, _offered: bool) {}
+
+    /// Opens a data channel, now or once the connection is there. Where there are none, it closes.
+    fn open_channel(&self, channel: Arc<DataChannel>) {
+        channel.closed("there are no data channels");
+    }
+
+    /// Data channels whose phase changed since this was asked last, those of the remote among them.
+    fn take_changed_channels(&self) -> Vec<Arc<DataChannel>> {
+        Vec::new()
+    }
+
+    /// Whether both sides agreed on data channels.
+    fn has_data(&self) -> bool {
+        false
+    }
+
+    /// Data channels that are not closed.
+    fn channels(&self) -> Vec<Arc<DataChannel>> {
+        Vec::new()
     }
 
     /// New bounds of what may be sent.
@@ -339,8 +449,17 @@ pub trait Peer: Send + Sync {
         PathStats::default()
     }
 
-    /// Counters of stream `index`.
+    /// Counters of stream `index`: of what comes, or of what goes if nothing comes.
     async fn stats(&self, index: usize) -> StreamStats;
+
+    /// Counters of what goes on stream `index`, on which something may come, too.
+    async fn sent_stats(&self, index: usize) -> StreamStats {
+        self.stats(index).await
+    }
+
+    /// Nothing more is sent on stream `index`, though its m-line stays as it is: the remote is
+    /// told by RTCP BYE.
+    fn end_sending(&self, _index: usize) {}
 
     /// What the transport came to; default values before [`PeerEvent::Connected`].
     async fn transport_info(&self) -> TransportInfo;

@@ -9,6 +9,7 @@ mod drain;
 mod fec;
 mod lane;
 mod pacer;
+mod picture_loss;
 mod stream;
 
 use std::sync::Mutex;
@@ -23,8 +24,8 @@ pub(super) use pacer::{Pacer, Pacing};
 use lane::{Lane, Waiting};
 use stream::SendStream;
 
+use super::StreamConfig;
 use super::shared::lock;
-use super::{Direction, StreamConfig};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::fec::Protection;
 use crate::media::header_extension::HeaderExtension;
@@ -64,8 +65,8 @@ struct State {
     /// See [`Pacer::most_waiting`]; as of the last [`Outbound::take`].
     most_waiting: Option<usize>,
     start_at_key_frame: bool,
-    /// SSRCs that send no more.
-    stopped: Vec<u32>,
+    /// SSRCs that send no more, and whether the remote is told so by BYE.
+    stopped: Vec<(u32, bool)>,
     emptied: Option<Instant>,
     streams: Vec<SendStream>,
 }
@@ -191,30 +192,27 @@ impl Outbound {
                     .collect();
                 state.streams.push(SendStream::new(config.kind, &taken));
             }
+            let refused = config.layer.as_ref().is_some_and(|layer| !layer.sends);
+            let sends = config.direction.sends() && !refused;
+            if !sends || config.codecs.is_empty() {
+                // The negotiation tells the remote.
+                state.stop(index, false);
+            }
             let Some(stream) = state.streams.get_mut(index) else {
                 continue;
             };
             stream.extensions.clone_from(&config.extensions);
             stream.mid = Bytes::copy_from_slice(config.mid.as_bytes());
-            if config.direction != Direction::SendOnly || config.codecs.is_empty() {
-                if stream.codec.is_some() {
-                    let lane = match stream.kind {
-                        MediaKind::Audio => &mut state.audio,
-                        MediaKind::Video => &mut state.video,
-                    };
-                    lane.remove(index, |_| true);
-                    state.stopped.push(stream.ssrc);
-                    // What may be sent on this m-line later is another stream.
-                    *stream = SendStream::new(
-                        config.kind,
-                        &[stream.ssrc, stream.rtx_ssrc, stream.fec_ssrc],
-                    );
-                }
-                stream.codec = None;
-            }
-            let sends = config.direction == Direction::SendOnly;
+            stream.rid = config.layer.as_ref().map_or_else(Bytes::new, |layer| {
+                Bytes::copy_from_slice(layer.rid.as_bytes())
+            });
             stream.set_fec(config.fec.as_ref().filter(|_| sends));
         }
+    }
+
+    /// Stream `index` sends no more, though its m-line stays; the remote is told by BYE.
+    pub(super) fn end(&self, index: usize) {
+        lock(&self.state).stop(index, true);
     }
 
     /// SSRC of stream `index` and of its retransmissions.
@@ -347,6 +345,9 @@ impl Outbound {
         }
         stream.skipping = None;
         stream.begun = true;
+        if frame.key {
+            stream.key_pushed = Some(now);
+        }
         if frame.is_empty() {
             return Pushed::Queued;
         }
@@ -418,8 +419,8 @@ impl Outbound {
         }
     }
 
-    /// SSRCs that were given up since the last call.
-    pub(super) fn take_stopped(&self) -> Vec<u32> {
+    /// SSRCs that were given up since the last call, and whether to say BYE of them.
+    pub(super) fn take_stopped(&self) -> Vec<(u32, bool)> {
         std::mem::take(&mut lock(&self.state).stopped)
     }
 
@@ -519,6 +520,25 @@ fn backlog_times(count: usize, last: u32, clock_rate: u32) -> impl Iterator<Item
 }
 
 impl State {
+    /// Stream `index` sends no more; `goodbye`: the remote is told by BYE.
+    fn stop(&mut self, index: usize, goodbye: bool) {
+        let Some(stream) = self.streams.get_mut(index) else {
+            return;
+        };
+        if stream.codec.is_none() {
+            return;
+        }
+        let lane = match stream.kind {
+            MediaKind::Audio => &mut self.audio,
+            MediaKind::Video => &mut self.video,
+        };
+        lane.remove(index, |_| true);
+        self.stopped.push((stream.ssrc, goodbye));
+        // What may be sent on this m-line later is another stream.
+        let ssrcs = [stream.ssrc, stream.rtx_ssrc, stream.fec_ssrc];
+        *stream = SendStream::new(stream.kind, &ssrcs);
+    }
+
     fn is_empty(&self) -> bool {
         self.audio.frames.is_empty() && self.video.frames.is_empty()
     }

@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
+use super::data::Data;
 use super::limits::Wanted;
 use super::nudge::Nudge;
 use super::outbound::Outbound;
-use super::{BitrateLimits, Direction, PathStats, PeerEvent, StreamConfig, StreamStats};
+use super::{BitrateLimits, PathStats, PeerEvent, StreamConfig, StreamStats};
 use crate::media::codec::{Codec, MediaKind};
+use crate::media::layers::Choice;
 use crate::media::queue::InboundQueue;
 use crate::sdp::Declared;
 
@@ -37,10 +39,23 @@ pub(super) struct Line {
     /// What the remote declared of its sources.
     pub(super) declared: Declared,
     pub(super) inbound: Arc<InboundQueue>,
+    /// Of its outputs behind the first.
+    pub(super) more: Vec<Arc<InboundQueue>>,
+    /// Of what comes.
     pub(super) stats: Arc<Mutex<StreamStats>>,
+    /// Of what goes.
+    pub(super) sent: Arc<Mutex<StreamStats>>,
 }
 
 impl Line {
+    /// Where output `output` delivers.
+    pub(super) fn output(&self, output: usize) -> Option<&Arc<InboundQueue>> {
+        match output.checked_sub(1) {
+            None => Some(&self.inbound),
+            Some(at) => self.more.get(at),
+        }
+    }
+
     /// Whether a codec of this line has feedback `name`.
     pub(super) fn has_feedback(&self, name: &str) -> bool {
         let codecs = &self.config.codecs;
@@ -54,8 +69,8 @@ pub(super) type Lines = Arc<Vec<Line>>;
 /// RTCP that the handle wants sent.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    /// Streams to send a PLI for.
-    pub(super) key_frames: Vec<usize>,
+    /// Streams to send a PLI for, each with its output.
+    pub(super) key_frames: Vec<(usize, usize)>,
     /// Streams whose last packet is to be sent again.
     pub(super) probes: Vec<usize>,
     /// Say BYE.
@@ -64,7 +79,7 @@ pub(super) struct Control {
     pub(super) limits: Option<BitrateLimits>,
     /// ICE began anew: what was measured may be of another path.
     pub(super) another_path: bool,
-    asked: HashMap<usize, Instant>,
+    asked: HashMap<(usize, usize), Instant>,
 }
 
 /// See the module.
@@ -75,6 +90,7 @@ pub(super) struct Shared {
     /// Grows with every change of the lines, so that the media path need not lock to see one.
     generation: AtomicU64,
     pub(super) outbound: Outbound,
+    pub(super) data: Data,
     pub(super) control: Mutex<Control>,
     pub(super) nudge: Arc<Nudge>,
     pub(super) events: Events,
@@ -82,6 +98,8 @@ pub(super) struct Shared {
     pub(super) path: Mutex<PathStats>,
     /// What the user set, and what the remote wants.
     limits: Mutex<(BitrateLimits, Wanted)>,
+    /// Which layer goes on, where a stream has several.
+    choice: Mutex<Choice>,
     /// We are the DTLS server.
     pub(super) dtls_server: AtomicBool,
     /// The remote ended the call.
@@ -103,6 +121,7 @@ impl Shared {
             lines: Mutex::default(),
             generation: AtomicU64::new(0),
             outbound: Outbound::starting(start_at_key_frame),
+            data: Data::default(),
             control: Mutex::default(),
             nudge: Arc::new(Nudge::default()),
             events: Events {
@@ -111,6 +130,7 @@ impl Shared {
             },
             path: Mutex::default(),
             limits: Mutex::default(),
+            choice: Mutex::default(),
             dtls_server: AtomicBool::new(false),
             remote_left: AtomicBool::new(false),
             left: Notify::new(),
@@ -136,19 +156,20 @@ impl Shared {
         let mut declared = declared.map(Vec::into_iter);
         let new = streams.into_iter().enumerate().map(|(index, config)| {
             let mut former = lines.get(index);
-            let receives = |config: &StreamConfig| config.direction == Direction::RecvOnly;
+            let receives = |config: &StreamConfig| config.direction.receives();
             // In a codec that was not spoken of before it is another stream, too.
             let goes_on = |former: &StreamConfig, config: &StreamConfig| {
                 let known = |codec: &Codec| {
                     let mut codecs = former.codecs.iter();
                     codecs.any(|c| c.payload_type == codec.payload_type && c.same_encoding(codec))
                 };
-                receives(config) && config.codecs.first().is_some_and(known)
+                receives(config) && config.codecs.iter().any(known)
             };
             let queue = match former {
                 // It ends, and what may come on this m-line later is another stream.
                 Some(line) if receives(&line.config) && !goes_on(&line.config, &config) => {
                     line.inbound.end();
+                    line.more.iter().for_each(|queue| queue.end());
                     None
                 }
                 Some(line) => Some(line.inbound.clone()),
@@ -158,13 +179,28 @@ impl Shared {
                 former = None;
             }
             let config_kind = config.kind;
-            let told = declared.as_mut().map(|d| d.next().unwrap_or_default());
+            let outputs = config.layers.iter().map(|layer| layer.output).max();
+            let mut more = match (&queue, former) {
+                (Some(_), Some(line)) => line.more.clone(),
+                _ => Vec::new(),
+            };
+            let wanted = outputs.unwrap_or_default();
+            more.drain(wanted.min(more.len())..)
+                .for_each(|gone| gone.end());
+            more.resize_with(wanted, || Arc::new(InboundQueue::new(INBOUND_CAPACITY)));
+            let has_line = config.has_line(index);
+            let told = declared.as_mut().map(|declared| {
+                let of_line = has_line.then(|| declared.next());
+                of_line.flatten().unwrap_or_default()
+            });
             Line {
                 config,
                 declared: told
                     .unwrap_or_else(|| former.map(|l| l.declared.clone()).unwrap_or_default()),
+                more,
                 inbound: queue.unwrap_or_else(|| self.new_queue(index, config_kind)),
                 stats: former.map(|line| line.stats.clone()).unwrap_or_default(),
+                sent: former.map(|line| line.sent.clone()).unwrap_or_default(),
             }
         });
         *lines = Arc::new(new.collect());
@@ -180,16 +216,41 @@ impl Shared {
         }
     }
 
-    /// Changes the counters of stream `index`.
+    /// Which layer goes on, where a stream has several.
+    pub(super) fn choice(&self) -> Choice {
+        lock(&self.choice).clone()
+    }
+
+    /// See [`Self::choice`].
+    pub(super) fn set_choice(&self, choice: Choice) {
+        *lock(&self.choice) = choice;
+        // As another negotiation: the media path looks at it anew.
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.nudge.wake();
+    }
+
+    /// Changes the counters of what goes on stream `index`.
+    pub(super) fn count_sent(&self, index: usize, change: impl FnOnce(&mut StreamStats)) {
+        if let Some(line) = self.lines().get(index) {
+            change(&mut lock(&line.sent));
+        }
+    }
+
+    /// Changes the counters of what comes on stream `index`.
     pub(super) fn count(&self, index: usize, change: impl FnOnce(&mut StreamStats)) {
         if let Some(line) = self.lines().get(index) {
             change(&mut lock(&line.stats));
         }
     }
 
-    /// Asks the remote for a key frame, unless that was done a moment ago and the answer, which
-    /// takes at least `round_trip`, cannot be there yet.
-    pub(super) fn request_key_frame(&self, index: usize, now: Instant, round_trip: Duration) {
+    /// Asks the remote for a key frame of a stream, for one of its outputs, unless that was done a
+    /// moment ago and the answer, which takes at least `round_trip`, cannot be there yet.
+    pub(super) fn request_key_frame_of(
+        &self,
+        index: (usize, usize),
+        now: Instant,
+        round_trip: Duration,
+    ) {
         let hold = KEY_FRAME_REQUEST_INTERVAL.max(round_trip.min(LONGEST_ROUND_TRIP));
         let mut control = lock(&self.control);
         let asked = control.asked.get(&index);
@@ -238,14 +299,16 @@ impl Shared {
     pub(super) fn sends(&self, index: usize) -> bool {
         self.lines()
             .get(index)
-            .is_some_and(|line| line.config.direction == Direction::SendOnly)
+            .is_some_and(|line| line.config.direction.sends())
     }
 
     /// No stream delivers anything from now on.
     pub(super) fn end_streams(&self) {
         self.lines()
             .iter()
-            .for_each(|line| line.inbound.source_ended());
+            .flat_map(|line| std::iter::once(&line.inbound).chain(&line.more))
+            .for_each(|queue| queue.source_ended());
+        self.data.end("the call ended", &self.events);
     }
 }
 
@@ -261,9 +324,10 @@ impl Events {
         if self.over.load(Ordering::Acquire) {
             return;
         }
-        if let PeerEvent::KeyFrameRequest(_) = event {
+        if let PeerEvent::KeyFrameRequest(_) | PeerEvent::StreamsOver = event {
             if self.sender.capacity() > EVENT_RESERVE {
-                // overflow: DROPS: the requests before it say the same, and the remote repeats it.
+                // overflow: DROPS: the requests before it say the same, and the remote repeats it;
+                // a stream that is over is silent, too.
                 let _ = self.sender.try_send(event);
             }
             return;
@@ -281,7 +345,7 @@ impl Events {
             return;
         }
         // overflow: retained: requests leave EVENT_RESERVE places free, and there are at most
-        // three events of this kind in a peer's life.
+        // three events of this kind in a peer's life, and one of data channels at a time.
         if self.sender.try_send(event).is_err() {
             log::debug!(target: "rswebrtc::peer", "nobody listens to this peer's events");
         }

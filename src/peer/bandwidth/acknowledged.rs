@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::groups::micros;
 use super::history::Arrived;
+use crate::peer::room::Room;
 
 /// The window is at least so long, µs, and of so many packets, ...
 const WINDOW: i64 = 500_000;
@@ -34,6 +35,7 @@ struct Packet {
 pub(super) struct Acknowledged {
     /// In the order of arrival.
     packets: VecDeque<Packet>,
+    room: Room,
 }
 
 impl Acknowledged {
@@ -59,6 +61,7 @@ impl Acknowledged {
         } else {
             self.packets.insert(place, new);
         }
+        self.room.settle(&mut self.packets, packet.sent);
         while let (Some(first), Some(last)) = (self.packets.front(), self.packets.back()) {
             let span = last.arrival.saturating_sub(first.arrival);
             let long = span > MAX_WINDOW || self.packets.len() > WINDOW_PACKETS && span > WINDOW;

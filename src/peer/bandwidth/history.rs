@@ -14,6 +14,8 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, SymbolTypeTcc, TransportLayerCc,
 };
 
+use crate::peer::room::Room;
+
 /// Nobody reports a packet that left so long ago.
 const MAX_AGE: Duration = Duration::from_secs(10);
 /// What was reported missing may still be reported as late.
@@ -86,6 +88,7 @@ pub(super) struct History {
     /// Number, without wraps, of the first record.
     first: i64,
     records: VecDeque<Record>,
+    room: Room,
     /// All before were reported on, or will not be.
     reported: i64,
     /// The highest number that arrived.
@@ -94,6 +97,7 @@ pub(super) struct History {
     reference: Option<(u32, i64)>,
     missing: Vec<i64>,
     news: News,
+    news_room: Room,
 }
 
 impl History {
@@ -124,6 +128,7 @@ impl History {
     }
 
     fn trim(&mut self, now: Instant) {
+        self.room.settle(&mut self.records, now);
         while let Some(record) = self.records.front() {
             let age = now.saturating_duration_since(record.sent);
             let over = match record.state {
@@ -147,6 +152,7 @@ impl History {
 
     /// Reads a feedback; `None` when it tells nothing of what we sent.
     pub(super) fn feedback(&mut self, feedback: &TransportLayerCc, now: Instant) -> Option<&News> {
+        self.news_room.settle(&mut self.news.arrived, now);
         self.news.arrived.clear();
         self.news.lost.clear();
         self.missing.clear();

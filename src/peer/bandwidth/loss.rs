@@ -45,6 +45,8 @@ const MAX_HOLD: Duration = Duration::from_secs(5);
 const BACKOFF: f64 = 0.85;
 /// So much more than the inherent loss is still by chance.
 const CHANCE: f64 = 0.02;
+/// What was lost while so much more was sent does not tell of what is sent now.
+const FORMER: f64 = 1.25;
 /// Weight of the newest in the smoothed loss.
 const SMOOTHING: f64 = 0.3;
 
@@ -180,7 +182,7 @@ impl LossBased {
         if self.observations.len() < MIN_OBSERVATIONS {
             return;
         }
-        let average = self.average();
+        let average = self.average_now();
         let bandwidth = self.bandwidth.unwrap_or(known.delay_based);
         let current = Model {
             inherent: self.inherent,
@@ -263,13 +265,23 @@ impl LossBased {
         weights.zip(self.observations.iter().rev())
     }
 
-    fn average(&self) -> f64 {
-        let (packets, lost) =
-            self.weighted()
-                .fold((0.0, 0.0), |(packets, lost), (weight, seen)| {
-                    (packets + weight * seen.packets, lost + weight * seen.lost)
-                });
+    fn average(&self, highest: f64) -> f64 {
+        let (packets, lost) = self
+            .weighted()
+            .filter(|(_, seen)| seen.rate <= highest)
+            .fold((0.0, 0.0), |(packets, lost), (weight, seen)| {
+                (packets + weight * seen.packets, lost + weight * seen.lost)
+            });
         if packets > 0.0 { lost / packets } else { 0.0 }
+    }
+
+    /// What is lost at about the rate of now, if that is less. After a fall from far above the
+    /// path's width, the loss of then would hold the rate down until it is out of the window, five
+    /// seconds later.
+    fn average_now(&self) -> f64 {
+        let newest = self.observations.back().map_or(0.0, |seen| seen.rate);
+        let now = FORMER * newest.max(self.bandwidth.unwrap_or_default());
+        self.average(f64::INFINITY).min(self.average(now))
     }
 
     /// One step towards the inherent loss that explains most.

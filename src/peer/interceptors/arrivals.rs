@@ -15,7 +15,6 @@ use rtc::shared::error::Error;
 
 use super::media_path::stream_info;
 use crate::media::header_extension::HeaderExtension;
-use crate::peer::Direction;
 use crate::peer::shared::Line;
 
 /// Feedback goes out no more often than this, ...
@@ -59,7 +58,7 @@ impl Arrivals {
     pub(super) fn bind(&mut self, lines: &[Line]) {
         let mut receiving = lines.iter().filter_map(|line| {
             let id = line.config.extension(HeaderExtension::TransportWideCc)?;
-            let receives = line.config.direction == Direction::RecvOnly;
+            let receives = line.config.direction.receives();
             let codec = line.config.codecs.first().filter(|_| receives)?;
             let info = stream_info(codec, 0, None, Some(id));
             (!info.rtp_header_extensions.is_empty()).then_some(info)

@@ -33,14 +33,29 @@ pub(super) struct Batch {
     pub(super) round_trip: Option<Duration>,
     /// For the queue.
     pub(super) items: Vec<Inbound>,
+    /// For those of the outputs behind the first.
+    pub(super) more: Vec<Vec<Inbound>>,
 }
 
 impl Batch {
+    /// What came for output `output`.
+    pub(super) fn items_of(&mut self, output: usize) -> &mut Vec<Inbound> {
+        let Some(at) = output.checked_sub(1) else {
+            return &mut self.items;
+        };
+        if self.more.len() <= at {
+            self.more.resize_with(at + 1, Vec::new);
+        }
+        // infallible: it was made long enough.
+        &mut self.more[at]
+    }
+
     /// Hands all of it to `line`.
     pub(super) fn flush(&mut self, line: &Line) {
         let items = std::mem::take(&mut self.items);
+        let more = std::mem::take(&mut self.more);
         let came = std::mem::take(self);
-        self.items = items;
+        (self.items, self.more) = (items, more);
         if came.packets > 0 || came.lost.is_some() {
             let mut stats = lock(&line.stats);
             stats.packets_received += came.packets;
@@ -56,5 +71,9 @@ impl Batch {
         }
         // overflow: the queue drops its oldest entries, and counts them.
         line.inbound.push_all(self.items.drain(..));
+        for (items, queue) in self.more.iter_mut().zip(&line.more) {
+            // overflow: as above.
+            queue.push_all(items.drain(..));
+        }
     }
 }

@@ -410,7 +410,7 @@ impl Congestion {
         if let (Some(bandwidth), true) = (&mut self.bandwidth, rates.is_some()) {
             bandwidth.demand(self.rates.media, self.waiting.0, now);
         }
-        let estimate = self.estimate();
+        let estimate = self.estimate(now);
         let told = estimate.filter(|estimate| self.up && self.is_news(estimate, now));
         if let Some(estimate) = told {
             self.told = Some((estimate, now));
@@ -430,10 +430,18 @@ impl Congestion {
         };
         let change = estimate.media.abs_diff(told.media) as f64;
         let changed = change > told.media as f64 * TELL_CHANGE && now >= *at + TELL_LEAST;
-        changed || now >= *at + TELL_AGAIN
+        // Encoders are held by it, which is of no use when it comes late.
+        let waits = estimate.queued_until.is_some_and(|at| at > now + STANDING);
+        let waited = told.queued_until.is_some_and(|at| at > now + STANDING);
+        let wait = if waits || waited {
+            TELL_LEAST
+        } else {
+            TELL_AGAIN
+        };
+        changed || now >= *at + wait
     }
 
-    fn estimate(&self) -> Option<Estimate> {
+    fn estimate(&self, now: Instant) -> Option<Estimate> {
         let bandwidth = self.bandwidth.as_ref()?;
         let total = bandwidth.target();
         let mut media = total as f64 - self.rates.repair as f64;
@@ -448,6 +456,8 @@ impl Congestion {
             media: media as u64,
             loss: bandwidth.loss_fraction(),
             round_trip: bandwidth.last_round_trip(),
+            queued_until: Some(now + self.pacer.time_for(self.waiting.0))
+                .filter(|at| *at > now && self.pacer.is_limited()),
         })
     }
 }

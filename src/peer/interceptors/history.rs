@@ -18,15 +18,16 @@ use rtc::rtp;
 
 use super::by_ssrc::BySsrc;
 use crate::media::header_extension::AbsSendTime;
+use crate::peer::room::Room;
 use crate::peer::shared::random;
 
-/// Packets are kept this long, ...
-const KEPT: Duration = Duration::from_secs(2);
+/// Packets are kept this long, which is most of what a viewer takes in memory, ...
+const KEPT: Duration = Duration::from_secs(1);
 /// ... or for so many round trips, ...
 const KEPT_ROUND_TRIPS: u32 = 4;
 /// ... but no more bytes of payload, which other peers may share, ...
 const MOST_BYTES: usize = 16 << 20;
-/// ... and no more packets: two seconds of 80 Mbit/s.
+/// ... and no more packets: a second of 160 Mbit/s.
 const MOST_PACKETS: usize = 16384;
 /// Repairs that may wait to leave; a receiver asks again for what it did not get.
 const MOST_WAITING: usize = 1024;
@@ -56,13 +57,30 @@ pub(super) struct Resending {
     /// The `mid`, with the id of its header extension. All of RTX carries it: Firefox knows an SSRC
     /// of a named m-line by nothing else, and there is no report that would tell when it does.
     pub(super) mid: Option<(u8, Bytes)>,
+    /// The rid of the layer that is repaired (RFC 8852), with the id of its header extension.
+    pub(super) rid: Option<(u8, Bytes)>,
+    /// Id of the one that media names its layer by: no repair has it.
+    pub(super) media_rid: Option<u8>,
     /// Id of the header extension `abs-send-time`, where it is in use.
     pub(super) send_time: Option<u8>,
 }
 
+/// A packet, as small as can be: hundreds are kept for each viewer.
 struct Entry {
-    packet: rtp::Packet,
+    /// Shared with all that send it.
+    payload: Bytes,
     sent: Instant,
+    /// The header, where it is not told by the rest.
+    header: Option<Box<rtp::Header>>,
+    /// What few have: somebody asked for it.
+    asked: Option<Box<Asked>>,
+    timestamp: u32,
+    number: u16,
+    marker: bool,
+}
+
+#[derive(Default)]
+struct Asked {
     /// When it was last sent again.
     again: Option<Instant>,
     /// How often it was asked for.
@@ -70,9 +88,42 @@ struct Entry {
     waiting: bool,
 }
 
+impl Entry {
+    /// `packet` as it is sent at `now`; `whole` if it will be sent again as it is.
+    fn new(packet: &rtp::Packet, whole: bool, now: Instant) -> Self {
+        let header = &packet.header;
+        let whole = whole || !header.extensions.is_empty() || !header.csrc.is_empty();
+        Self {
+            payload: packet.payload.clone(),
+            sent: now,
+            header: whole.then(|| Box::new(header.clone())),
+            asked: None,
+            timestamp: header.timestamp,
+            number: header.sequence_number,
+            marker: header.marker,
+        }
+    }
+
+    /// SSRC and payload type are left to RTX, unless it was kept whole.
+    fn packet(&self) -> rtp::Packet {
+        let told = || rtp::Header {
+            version: 2,
+            marker: self.marker,
+            sequence_number: self.number,
+            timestamp: self.timestamp,
+            ..Default::default()
+        };
+        rtp::Packet {
+            header: self.header.as_deref().cloned().unwrap_or_else(told),
+            payload: self.payload.clone(),
+        }
+    }
+}
+
 struct Stream {
     how: Resending,
     packets: VecDeque<Entry>,
+    room: Room,
     bytes: usize,
     /// Next number of the RTX stream.
     next: u16,
@@ -110,6 +161,7 @@ impl History {
         let stream = Stream {
             how,
             packets: VecDeque::new(),
+            room: Room::default(),
             bytes: 0,
             // Upper half left out, as for media: see `outbound::stream`.
             next: next.unwrap_or_else(|| (random() & 0x7fff) as u16),
@@ -139,13 +191,8 @@ impl History {
         };
         self.ahead = self.ahead.saturating_sub(packet.payload.len());
         stream.bytes += packet.payload.len();
-        stream.packets.push_back(Entry {
-            packet: packet.clone(),
-            sent: now,
-            again: None,
-            times: 0,
-            waiting: false,
-        });
+        let whole = stream.how.rtx.is_none();
+        stream.packets.push_back(Entry::new(packet, whole, now));
         stream.trim(keep, now);
     }
 
@@ -171,8 +218,9 @@ impl History {
             && stream.how.rtx.is_none()
             && let Some(entry) = stream.find(header.sequence_number)
         {
-            let before = entry.packet.payload.len();
-            entry.packet = packet.clone();
+            let before = entry.payload.len();
+            entry.payload = packet.payload.clone();
+            entry.header = Some(Box::new(header.clone()));
             stream.bytes = (stream.bytes + packet.payload.len()).saturating_sub(before);
         }
         if last {
@@ -213,21 +261,23 @@ impl History {
                     continue;
                 };
                 let under_way = |at| now.saturating_duration_since(at) < hold;
-                if entry.waiting
-                    || entry.again.is_some_and(under_way)
-                    || entry.times >= MOST_REQUESTS
+                let size = entry.payload.len();
+                let asked = entry.asked.get_or_insert_default();
+                if asked.waiting
+                    || asked.again.is_some_and(under_way)
+                    || asked.times >= MOST_REQUESTS
                 {
                     continue;
                 }
-                let copies = (entry.times + 1).min(MOST_COPIES);
-                let ahead = self.ahead + entry.packet.payload.len() * usize::from(copies);
+                let copies = (asked.times + 1).min(MOST_COPIES);
+                let ahead = self.ahead + size * usize::from(copies);
                 if ahead > MOST_AHEAD {
                     // overflow: it is asked for again.
                     return;
                 }
                 self.ahead = ahead;
-                entry.waiting = true;
-                entry.times += 1;
+                asked.waiting = true;
+                asked.times += 1;
                 self.waiting.push_back(Waiting {
                     ssrc: nack.media_ssrc,
                     number,
@@ -236,6 +286,25 @@ impl History {
                 });
             }
         }
+    }
+
+    /// The remote wants a key frame of `ssrc`: what it asked for before is of no more use.
+    pub(super) fn given_up(&mut self, ssrc: u32) {
+        let Some(stream) = self.streams.get_mut(&ssrc) else {
+            return;
+        };
+        let mut freed = 0;
+        self.waiting.retain(|waiting| {
+            let keep = waiting.ssrc != ssrc;
+            if let Some(entry) = stream.find(waiting.number).filter(|_| !keep) {
+                if let Some(asked) = &mut entry.asked {
+                    asked.waiting = false;
+                }
+                freed += entry.payload.len() * usize::from(waiting.copies);
+            }
+            keep
+        });
+        self.ahead = self.ahead.saturating_sub(freed);
     }
 
     /// Whether repairs wait to leave.
@@ -252,12 +321,13 @@ impl History {
             let Some(entry) = stream.find(waiting.number) else {
                 continue;
             };
-            entry.waiting = false;
+            let asked = entry.asked.get_or_insert_default();
+            asked.waiting = false;
             if now.saturating_duration_since(waiting.since) > LONGEST_WAIT {
                 continue;
             }
-            entry.again = Some(now);
-            let (packet, sent) = (entry.packet.clone(), entry.sent);
+            asked.again = Some(now);
+            let (packet, sent) = (entry.packet(), entry.sent);
             if waiting.copies > 1 {
                 // Behind the others, so that one burst of loss does not take both.
                 waiting.copies -= 1;
@@ -276,8 +346,8 @@ impl History {
         stream.how.rtx?;
         stream.trim(keep, now);
         let recent = stream.packets.iter().rev().take(PROBE_CHOICE);
-        let largest = recent.max_by_key(|entry| entry.packet.payload.len())?;
-        let (packet, sent) = (largest.packet.clone(), largest.sent);
+        let largest = recent.max_by_key(|entry| entry.payload.len())?;
+        let (packet, sent) = (largest.packet(), largest.sent);
         Some(stream.again(packet, now.saturating_duration_since(sent)))
     }
 }
@@ -285,22 +355,23 @@ impl History {
 impl Stream {
     /// What is too old goes, and what is too much.
     fn trim(&mut self, keep: Duration, now: Instant) {
+        self.room.settle(&mut self.packets, now);
         while let Some(oldest) = self.packets.front()
             && (now.saturating_duration_since(oldest.sent) > keep
                 || self.packets.len() > MOST_PACKETS
                 || self.bytes > MOST_BYTES)
         {
-            self.bytes -= oldest.packet.payload.len().min(self.bytes);
+            self.bytes -= oldest.payload.len().min(self.bytes);
             self.packets.pop_front();
         }
     }
 
     fn find(&mut self, number: u16) -> Option<&mut Entry> {
-        let first = self.packets.front()?.packet.header.sequence_number;
+        let first = self.packets.front()?.number;
         let place = |number: u16| number.wrapping_sub(first);
         let found = self
             .packets
-            .binary_search_by_key(&place(number), |e| place(e.packet.header.sequence_number));
+            .binary_search_by_key(&place(number), |e| place(e.number));
         self.packets.get_mut(found.ok()?)
     }
 
@@ -324,6 +395,19 @@ impl Stream {
             && let Err(error) = header.set_extension(id, mid)
         {
             log::debug!(target: "rswebrtc::peer", "RTX goes without its mid: {error}");
+        }
+        if let Some(id) = self
+            .how
+            .media_rid
+            .filter(|id| header.get_extension(*id).is_some())
+            && let Err(error) = header.del_extension(id)
+        {
+            log::debug!(target: "rswebrtc::peer", "RTX goes with the rid of media: {error}");
+        }
+        if let Some((id, rid)) = self.how.rid.clone()
+            && let Err(error) = header.set_extension(id, rid)
+        {
+            log::debug!(target: "rswebrtc::peer", "RTX goes without its rid: {error}");
         }
         // What it was delayed by its loss is no delay of the path.
         if let Some(id) = self.how.send_time

@@ -21,6 +21,7 @@ use super::batch::Batch as Came;
 use super::by_ssrc::BySsrc;
 use super::congestion::Congestion;
 use super::history::History;
+use super::layers::Layers;
 use super::nack::AnswerTime;
 use super::receiver_reports::ReceiverReports;
 use super::recovery::Recovery;
@@ -29,10 +30,10 @@ use super::remb::ReceiverEstimate;
 use super::rtcp_tap::RtcpTap;
 use super::sender_reports::SenderReports;
 use super::source::Source;
+use super::spare;
 use crate::media::codec::Codec;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::StreamStats;
-use crate::peer::outbound::Numbered;
 use crate::peer::shared::{Lines, Shared, lock};
 
 /// Packets that go out in one pass of the driver, so that it also reads in between.
@@ -60,6 +61,8 @@ pub(in crate::peer) struct MediaPath {
     pub(super) routes: BySsrc<usize>,
     pub(super) sources: BySsrc<Source>,
     pub(super) primaries: Vec<Option<u32>>,
+    /// Of the lines that have several RTP streams.
+    pub(super) layers: Vec<Option<Layers>>,
     /// What came of each stream since [`Self::flush`].
     pub(super) came: Vec<Came>,
     /// There is something in it.
@@ -73,9 +76,8 @@ pub(in crate::peer) struct MediaPath {
     left_at: Instant,
     pub(super) redundant: Redundant,
     pub(super) recovery: Recovery,
-    /// What leaves next.
+    /// What leaves next. Its room is the thread's, see [`spare`].
     pub(super) writes: VecDeque<Packet>,
-    pub(super) batch: Vec<Numbered>,
     pub(super) taken: usize,
     /// Number of the last full intra request.
     pub(super) intra_requests: u8,
@@ -100,6 +102,7 @@ impl MediaPath {
             routes: BySsrc::default(),
             sources: BySsrc::default(),
             primaries: Vec::new(),
+            layers: Vec::new(),
             came: Vec::new(),
             has_come: false,
             mid_ids: Vec::new(),
@@ -109,7 +112,6 @@ impl MediaPath {
             redundant: Redundant::default(),
             recovery: Recovery::default(),
             writes: VecDeque::new(),
-            batch: Vec::new(),
             taken: 0,
             intra_requests: 0,
             clock,
@@ -136,6 +138,7 @@ impl MediaPath {
             self.mid_ids = ids.collect();
             self.mid_ids.sort_unstable();
             self.mid_ids.dedup();
+            self.bind_layers();
             self.forget_idle_lines();
             self.arrivals.bind(&self.lines);
             self.bind_remb();
@@ -152,6 +155,14 @@ impl MediaPath {
         }
     }
 
+    /// Changes the counters of what goes on `stream`.
+    pub(super) fn count_own(&self, stream: usize, change: impl FnOnce(&mut StreamStats)) {
+        if let Some(line) = self.lines.get(stream) {
+            change(&mut lock(&line.sent));
+        }
+    }
+
+    /// Changes the counters of what comes on `stream`.
     pub(super) fn count(&self, stream: usize, change: impl FnOnce(&mut StreamStats)) {
         if let Some(line) = self.lines.get(stream) {
             change(&mut lock(&line.stats));
@@ -233,7 +244,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
         self.flush();
         if self.writes.is_empty() {
             self.left_at = self.now();
+            if self.writes.capacity() == 0 {
+                self.writes = spare::writes();
+            }
             self.fill(self.left_at);
+            if self.writes.is_empty() {
+                spare::keep_writes(std::mem::take(&mut self.writes));
+                return None;
+            }
         }
         Some(TaggedPacket {
             now: self.left_at,
@@ -261,6 +279,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for MediaPath {
             self.arrivals.next(),
             self.congestion.poll_timeout(),
             self.requests_due(),
+            self.layers_due(),
             self.remb.as_ref().and_then(ReceiverEstimate::next),
         ];
         due.into_iter().flatten().min()

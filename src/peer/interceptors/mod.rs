@@ -11,6 +11,7 @@ mod by_ssrc;
 mod congestion;
 mod history;
 mod key_frames;
+mod layers;
 mod media_path;
 mod nack;
 mod pictures;
@@ -25,6 +26,7 @@ mod rtx_unwrap;
 mod sender_reports;
 mod sending;
 mod source;
+mod spare;
 mod tail;
 
 pub(super) use media_path::MediaPath;

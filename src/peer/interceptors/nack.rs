@@ -8,9 +8,12 @@
 //! to overtake each other), again when the answer is overdue, and given up when no answer can come
 //! in time.
 
+mod redundancy;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::redundancy::Redundancy;
 use super::tail::Tail;
 
 /// Missing packets of one source that are kept track of; more are not a loss but an outage.
@@ -21,6 +24,8 @@ const MOST_ROUNDS: u8 = 20;
 const UNMEASURED: Duration = Duration::from_millis(100);
 /// An answer is overdue no sooner than this after it was expected.
 const LEAST_MARGIN: Duration = Duration::from_millis(3);
+/// The one who asks may run so late.
+const LATE: Duration = Duration::from_millis(5);
 /// No round trip is taken to be longer.
 const LONGEST: Duration = Duration::from_secs(2);
 /// So many ambiguous answers in a row are no chance: with 20 % of loss both ways every fifth is one.
@@ -33,14 +38,12 @@ const LONGEST_AGE: Duration = Duration::from_secs(2);
 const MOST_REORDERING: Duration = Duration::from_millis(40);
 /// The wait for overtaken packets is halved in this time without one.
 const REORDERING_HALF_LIFE: Duration = Duration::from_secs(2);
-/// Requests are sent twice while more than this part of them stays without answer, ...
-const DOUBTFUL: f64 = 0.02;
-/// ... and three times while it is more than this.
-const VERY_DOUBTFUL: f64 = 0.15;
-/// Of the smoothed part of requests without answer.
-const GAIN: f64 = 1.0 / 256.0;
-/// Repaired packets that are remembered, to notice a second answer.
-const ANSWERS: usize = 64;
+/// Where fewer answers than this fit one after the other into the time there is, the next request
+/// does not wait for the answer to the one before, ...
+const ANSWERS_IN_TIME: u32 = 3;
+/// ... but for this part of the time it takes. A sender takes two requests that come closer together
+/// for one.
+const HURRY: f64 = 0.85;
 
 /// How long answers take on a path.
 #[derive(Debug, Default)]
@@ -98,6 +101,13 @@ impl AnswerTime {
     /// ... or is taken for lost after this.
     fn limit(&self) -> Duration {
         (self.alone() * (1 << self.backoff)).min(LONGEST)
+    }
+
+    /// Whether an answer to a request at `now` may come until `deadline`, for all one knows: it may
+    /// be sooner than expected, and who asks may run late.
+    fn in_time(&self, now: Instant, deadline: Instant) -> bool {
+        let sooner = Duration::from_secs_f64(self.deviation).max(LATE);
+        now + self.expected().saturating_sub(sooner) <= deadline
     }
 
     fn alone(&self) -> Duration {
@@ -297,12 +307,13 @@ impl Requests {
         self.next.into_iter().chain(self.tail.next()).min()
     }
 
-    /// What is to be done at `now`. A packet is of use for `patience` after it should have come.
+    /// What is to be done at `now`. A packet is in time for so long after it should have come, and of
+    /// use for so much longer.
     pub(super) fn poll(
         &mut self,
         now: Instant,
         answers: &AnswerTime,
-        patience: Duration,
+        (in_time, overtime): (Duration, Duration),
     ) -> Option<Due> {
         if self.next().is_none_or(|next| now < next) {
             return None;
@@ -314,46 +325,104 @@ impl Requests {
         if let Some(number) = self.tail.poll(now) {
             due.ask.push(number as u16);
         }
-        let limit = patience.min(LONGEST_AGE.max(answers.expected() * 5));
-        let repeat =
-            (answers.expected() / 16).clamp(Duration::from_millis(2), Duration::from_millis(10));
+        let round = Round {
+            now,
+            answers,
+            in_time,
+            limit: (in_time + overtime).min(LONGEST_AGE.max(answers.expected() * 5)),
+            repeat: (answers.expected() / 16)
+                .clamp(Duration::from_millis(2), Duration::from_millis(10)),
+            hurry: answers.expected() * ANSWERS_IN_TIME > in_time && self.redundancy.is_doubtful(),
+        };
         let mut next: Option<Instant> = None;
         let redundancy = &mut self.redundancy;
         self.holes.retain_mut(|hole| {
-            // A further request goes along with others rather than alone.
-            let soon = repeat / if hole.copies > 0 { 2 } else { u32::MAX };
-            if hole.due <= now + soon {
-                let deadline = hole.expected + limit;
-                let in_time = now + answers.expected() <= deadline && hole.rounds < MOST_ROUNDS;
-                // Once at least, or nobody would learn that answers have become faster.
-                if now >= deadline || !(in_time || hole.rounds == 0 || hole.copies > 0) {
+            match round.turn(hole, redundancy) {
+                Turn::Waits => {}
+                Turn::Asked => due.ask.push(hole.number as u16),
+                Turn::GivenUp => {
                     due.given_up = due.given_up.max(Some(hole.number));
                     return false;
                 }
-                due.ask.push(hole.number as u16);
-                if hole.copies > 0 {
-                    hole.copies -= 1;
-                } else {
-                    redundancy.asked(hole);
-                    hole.rounds += 1;
-                    hole.before = hole.asked.replace(now);
-                    hole.copies = redundancy.copies() - 1;
-                }
-                hole.due = if hole.copies > 0 {
-                    now + repeat
-                } else {
-                    // Rather a little early than too late for any answer.
-                    let last = deadline.checked_sub(answers.expected()).unwrap_or(deadline);
-                    let soonest = now + answers.expected() + LEAST_MARGIN;
-                    (now + answers.limit()).min(last.max(soonest))
-                };
-                hole.due = hole.due.min(deadline);
             }
             next = Some(next.map_or(hole.due, |next| next.min(hole.due)));
             true
         });
         self.next = next;
         Some(due)
+    }
+}
+
+/// What holds for all missing packets that are looked through.
+struct Round<'a> {
+    now: Instant,
+    answers: &'a AnswerTime,
+    /// A packet is in time for so long, ...
+    in_time: Duration,
+    /// ... and of use for so long.
+    limit: Duration,
+    /// Between copies of a request.
+    repeat: Duration,
+    /// See [`ANSWERS_IN_TIME`].
+    hurry: bool,
+}
+
+enum Turn {
+    Waits,
+    Asked,
+    GivenUp,
+}
+
+impl Round<'_> {
+    /// What is to be done about `hole`, and when to look again.
+    fn turn(&self, hole: &mut Hole, redundancy: &mut Redundancy) -> Turn {
+        let (now, answers) = (self.now, self.answers);
+        // A further request goes along with others rather than alone.
+        let soon = self.repeat / if hole.copies > 0 { 2 } else { u32::MAX };
+        if hole.due > now + soon {
+            return Turn::Waits;
+        }
+        let deadline = hole.expected + self.limit;
+        let in_time = answers.in_time(now, deadline) && hole.rounds < MOST_ROUNDS;
+        // Once at least, or nobody would learn that answers have become faster.
+        let ask = now < deadline && (in_time || hole.rounds == 0 || hole.copies > 0);
+        if !ask {
+            // Another answer would be too late; the last one is still on its way.
+            let hope = hole.asked.map_or(now, |at| at + answers.alone());
+            hole.due = hope.min(deadline);
+            return if hole.due > now {
+                Turn::Waits
+            } else {
+                Turn::GivenUp
+            };
+        }
+        if hole.copies > 0 {
+            hole.copies -= 1;
+        } else {
+            redundancy.asked(hole, now, answers);
+            hole.rounds += 1;
+            hole.before = hole.asked.replace(now);
+            hole.copies = redundancy.copies() - 1;
+        }
+        hole.due = if hole.copies > 0 {
+            now + self.repeat
+        } else if answers.backoff > 0 {
+            // Nobody knows how long answers take: one is waited for.
+            now + answers.limit()
+        } else if self.hurry {
+            now + answers.expected().mul_f64(HURRY)
+        } else {
+            // Rather a little early than too late for any answer, and for one in time.
+            let soonest = now + answers.expected() + LEAST_MARGIN;
+            let due = [self.in_time.min(self.limit), self.limit].map(|limit| {
+                let end = hole.expected + limit;
+                end.checked_sub(answers.expected()).unwrap_or(end)
+            });
+            let last = due.into_iter().find(|last| *last >= soonest);
+            (now + answers.limit()).min(last.unwrap_or(soonest))
+        };
+        hole.due = hole.due.min(deadline);
+        Turn::Asked
     }
 }
 
@@ -385,68 +454,6 @@ impl Reordering {
             Duration::ZERO
         } else {
             wait
-        }
-    }
-}
-
-/// How often to send each request, a moment apart: a request is small, and one that is lost costs a
-/// round trip. Once where requests get through, and to a remote which answers each.
-#[derive(Debug)]
-struct Redundancy {
-    /// Part of the rounds that stayed without answer, smoothed.
-    unanswered: f64,
-    /// Packets that were asked for twice and came, ...
-    repaired: u32,
-    /// ... and of them those which then came once more.
-    needless: u32,
-    answers: VecDeque<u32>,
-}
-
-impl Default for Redundancy {
-    fn default() -> Self {
-        Self {
-            unanswered: 0.1,
-            repaired: 0,
-            needless: 0,
-            answers: VecDeque::new(),
-        }
-    }
-}
-
-impl Redundancy {
-    fn copies(&self) -> u8 {
-        let answers_each = self.needless >= 4 && self.needless * 8 > self.repaired;
-        if answers_each || self.unanswered < DOUBTFUL {
-            1
-        } else if self.unanswered < VERY_DOUBTFUL {
-            2
-        } else {
-            3
-        }
-    }
-
-    /// `hole` is asked for: another time, if the round before brought nothing.
-    fn asked(&mut self, hole: &Hole) {
-        if hole.rounds > 0 {
-            self.unanswered += (1.0 - self.unanswered) * GAIN;
-        }
-    }
-
-    fn answered(&mut self, hole: &Hole) {
-        self.unanswered -= self.unanswered * GAIN;
-        if hole.rounds == 1 && self.copies() > 1 + hole.copies {
-            self.repaired = self.repaired.saturating_add(1);
-            if self.answers.len() >= ANSWERS {
-                self.answers.pop_front();
-            }
-            self.answers.push_back(hole.number);
-        }
-    }
-
-    fn needless(&mut self, number: u32) {
-        if let Some(place) = self.answers.iter().position(|n| *n == number) {
-            self.answers.remove(place);
-            self.needless = self.needless.saturating_add(1);
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rtc::interceptor::Packet;
 use rtc::rtcp;
+use rtc::rtcp::goodbye::Goodbye;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
@@ -26,7 +28,6 @@ use super::source::{Arrival, Source};
 use crate::media::codec::MediaKind;
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
-use crate::peer::Direction;
 use crate::peer::shared::{Line, lock};
 
 /// Pairs in one NACK, which has to fit into a datagram.
@@ -35,7 +36,7 @@ const PAIRS: usize = 250;
 /// A packet as the remote first sent it, on its way to the reader.
 pub(super) struct Incoming {
     packet: rtp::Packet,
-    /// Its header as it was on the wire, where that still says the same.
+    /// Header and payload as they were on the wire, where the header still says the same.
     wire: Option<Bytes>,
 }
 
@@ -46,8 +47,8 @@ impl From<rtp::Packet> for Incoming {
 }
 
 impl MediaPath {
-    /// An RTP packet came. `wire` is its header as it was then, if it says nothing of padding: it need
-    /// not be written anew for the reader.
+    /// An RTP packet came. `wire` is all of it as it was then, without padding: its header need not be
+    /// written anew for the reader.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl MediaPath {
             self.has_come = true;
         }
         if repair {
-            let Some(ssrc) = self.repaired_by(packet.header.ssrc, stream) else {
+            let Some(ssrc) = self.repaired_by(&packet.header, stream) else {
                 return Ok(());
             };
             if !rtx_unwrap::unwrap(&mut packet, ssrc, payload_type) {
@@ -157,7 +158,12 @@ impl MediaPath {
             }
         }
         self.answers.hint = self.shared.path_round_trip();
-        if let Some(came) = self.came.get_mut(stream) {
+        // Of several layers those of the one that goes on.
+        let counts = match self.layers.get(stream) {
+            Some(Some(_)) => self.primaries.get(stream) == Some(&Some(packet.header.ssrc)),
+            _ => true,
+        };
+        if let Some(came) = self.came.get_mut(stream).filter(|_| counts) {
             came.lost = Some(source.lost());
             if !repaired && new {
                 came.jitter = Some(source.arrived(packet.header.timestamp, now));
@@ -166,6 +172,9 @@ impl MediaPath {
             came.duplicated += u64::from(!new);
             came.repaired += u64::from(new && repaired);
             came.recovered += u64::from(new && how == How::Recovered);
+        }
+        if matches!(arrival, Arrival::Restart(_)) {
+            self.layer_begins(stream, packet.header.ssrc);
         }
         if new {
             let gained = self.protected(stream, packet, how, now);
@@ -193,18 +202,35 @@ impl MediaPath {
         if payload.is_empty() && line.config.kind == MediaKind::Audio {
             return;
         }
+        let layered = matches!(self.layers.get(stream), Some(Some(_)));
+        let (output, changed) = if layered {
+            match self.select(stream, &mut header, &payload, now) {
+                Some(place) => place,
+                None => return,
+            }
+        } else {
+            (0, false)
+        };
+        let Some(line) = self.lines.get(stream) else {
+            return;
+        };
+        let wire = wire.filter(|_| !changed);
         let written = || {
             header.padding = false;
             header.marshal().map(BytesMut::freeze).ok()
         };
-        if let (Some(header), Some(came)) = (wire.or_else(written), self.came.get_mut(stream)) {
-            came.items.push(Inbound::Rtp(InboundPacket {
+        let begins = |whole: &Bytes| whole.slice(..whole.len().saturating_sub(payload.len()));
+        let kept = wire.as_ref().map(begins);
+        if let (Some(header), Some(came)) = (kept.or_else(written), self.came.get_mut(stream)) {
+            let items = came.items_of(output);
+            items.push(Inbound::Rtp(InboundPacket {
                 arrival: now,
                 header,
                 payload,
+                whole: wire,
             }));
             self.has_come = true;
-            if came.items.len() >= MOST {
+            if items.len() >= MOST {
                 came.flush(line);
             }
         }
@@ -224,6 +250,9 @@ impl MediaPath {
         let Some(codec) = codecs.find(|codec| codec.payload_type == header.payload_type) else {
             return;
         };
+        if !self.bind_layer(stream, header) {
+            return;
+        }
         let mut source = Source::new(stream, codec.clock_rate, header.sequence_number, now);
         if codec.feedback.iter().any(|feedback| feedback == "nack") {
             source.requests = Some(Requests::new(codec.rtx_payload_type.is_some()));
@@ -231,7 +260,10 @@ impl MediaPath {
         source.key_frames = KeyFrames::new(codec, header.timestamp);
         self.sources.insert(header.ssrc, source);
         self.routes.insert(header.ssrc, stream);
-        if let Some(primary) = self.primaries.get_mut(stream) {
+        let layered = matches!(self.layers.get(stream), Some(Some(_)));
+        if let Some(primary) = self.primaries.get_mut(stream)
+            && (!layered || primary.is_none())
+        {
             *primary = Some(header.ssrc);
         }
         let mut rtx = line.declared.rtx.iter();
@@ -250,7 +282,8 @@ impl MediaPath {
         self.refresh();
         // A sender report comes behind what came before it.
         self.flush();
-        self.tap.read(packets, now, &self.routes, &self.primaries);
+        let sources = self.current_sources();
+        self.tap.read(packets, now, &self.routes, &sources);
         let round_trip = self.tap.round_trip.take();
         self.congestion.read(packets, round_trip, now);
         for packet in packets {
@@ -259,6 +292,10 @@ impl MediaPath {
                 && let Some(source) = self.sources.get_mut(&report.ssrc)
             {
                 source.reception.sender_report(report.ntp_time, now);
+                self.pass_report(report);
+            }
+            if let Some(goodbye) = packet.as_any().downcast_ref::<Goodbye>() {
+                self.layers_stop(&goodbye.sources);
             }
             if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
                 let stream = self.shared.outbound.stream_of(nack.media_ssrc);
@@ -267,13 +304,16 @@ impl MediaPath {
                 let round_trip = round_trip.map(Duration::from_secs_f64);
                 self.history.asked(nack, now, round_trip);
             }
+            if let Some(request) = packet.as_any().downcast_ref::<PictureLossIndication>() {
+                self.history.given_up(request.media_ssrc);
+            }
         }
     }
 
     /// Whether the remote is told what the path carries: where a video line has REMB, and none
     /// transport-wide feedback.
     pub(super) fn bind_remb(&mut self) {
-        let receives = |line: &&Line| line.config.direction == Direction::RecvOnly;
+        let receives = |line: &&Line| line.config.direction.receives();
         let has = |name: &str| {
             let mut lines = self.lines.iter().filter(receives);
             lines.any(|line| line.has_feedback(name))
@@ -311,20 +351,24 @@ impl MediaPath {
     /// Asks the remote for what is missing, once for all of a source.
     pub(super) fn fill_requests(&mut self, now: Instant) {
         self.fill_remb(now);
+        self.ask_for_layers(now);
         if self.requests_due().is_none_or(|due| now < due) {
             return;
         }
         let mut nacks = Vec::new();
         let mut key_frames = Vec::new();
         let round_trip = self.answers.expected();
-        for (ssrc, source) in &mut self.sources {
+        let mut sources = std::mem::take(&mut self.sources);
+        for (ssrc, source) in &mut sources {
             let Some(line) = self.lines.get(source.stream) else {
                 continue;
             };
+            let output = self.output_of(source.stream, *ssrc);
             let patience = line.inbound.patience();
             let requests = source.requests.as_mut();
             if let Some(due) = requests.and_then(|r| r.poll(now, &self.answers, patience)) {
-                if !due.ask.is_empty() {
+                // Of a layer that does not go on nothing is missing.
+                if !due.ask.is_empty() && output.is_some() {
                     nacks.push((source.stream, *ssrc, due.ask));
                 }
                 if let (Some(number), Some(need)) = (due.given_up, &mut source.key_frames) {
@@ -332,14 +376,16 @@ impl MediaPath {
                     need.missed(number, now);
                 }
             }
-            let current = self.primaries.get(source.stream) == Some(&Some(*ssrc));
+            let layered = matches!(self.layers.get(source.stream), Some(Some(_)));
+            let current = layered || self.primaries.get(source.stream) == Some(&Some(*ssrc));
             if let Some(need) = &mut source.key_frames
                 && need.poll(now, round_trip)
-                && current
+                && let Some(output) = output.filter(|_| current)
             {
-                key_frames.push(source.stream);
+                key_frames.push((source.stream, output));
             }
         }
+        self.sources = sources;
         for (stream, media_ssrc, numbers) in nacks {
             let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
             let pairs = nack_pairs_from_sequence_numbers(&numbers);
@@ -353,7 +399,7 @@ impl MediaPath {
             }
         }
         for stream in key_frames {
-            self.shared.request_key_frame(stream, now, round_trip);
+            self.shared.request_key_frame_of(stream, now, round_trip);
         }
     }
 }

@@ -384,6 +384,8 @@ mod tests {
                 percentage: None,
             }),
             rtcp_rsize: true,
+            layers: Vec::new(),
+            layer: None,
         };
         let (events, _) = tokio::sync::mpsc::channel(EVENT_CAPACITY);
         let shared = Arc::new(Shared::new(events, false, Vec::new()));

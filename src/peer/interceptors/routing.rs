@@ -5,7 +5,6 @@ use rtc::rtp;
 
 use super::media_path::MediaPath;
 use crate::media::header_extension::HeaderExtension;
-use crate::peer::Direction;
 
 /// SSRCs that a remote may use at a time, for each m-line: it may start anew, and repairs count.
 const SOURCES_PER_LINE: usize = 16;
@@ -22,21 +21,28 @@ impl MediaPath {
     /// What no line receives any more makes room for others.
     pub(super) fn forget_idle_lines(&mut self) {
         let lines = self.lines.clone();
-        let idle = |stream: &usize| {
-            let line = lines.get(*stream);
-            line.is_none_or(|line| line.config.direction != Direction::RecvOnly)
-        };
-        let gone: Vec<u32> = self
-            .routes
-            .iter()
-            .filter(|(_, stream)| idle(stream))
+        self.forget_where(|stream| {
+            let line = lines.get(stream);
+            line.is_none_or(|line| !line.config.direction.receives())
+        });
+    }
+
+    /// Whom their sources belong to has changed: they are found anew, with their next packets.
+    pub(super) fn forget_streams(&mut self, streams: &[usize]) {
+        self.forget_where(|stream| streams.contains(&stream));
+    }
+
+    fn forget_where(&mut self, of_no_use: impl Fn(usize) -> bool) {
+        let routes = self.routes.iter();
+        let gone: Vec<u32> = routes
+            .filter(|(_, stream)| of_no_use(**stream))
             .map(|(ssrc, _)| *ssrc)
             .collect();
         for ssrc in gone {
             self.forget(ssrc);
         }
         for (stream, primary) in self.primaries.iter_mut().enumerate() {
-            if idle(&stream) {
+            if of_no_use(stream) {
                 *primary = None;
             }
         }
@@ -90,7 +96,7 @@ impl MediaPath {
         };
         let by_type = || {
             lines().position(|line| {
-                line.config.direction == Direction::RecvOnly
+                line.config.direction.receives()
                     && line
                         .config
                         .payload_types()
@@ -113,13 +119,22 @@ impl MediaPath {
         })
     }
 
-    pub(super) fn repaired_by(&self, rtx: u32, stream: usize) -> Option<u32> {
+    pub(super) fn repaired_by(
+        &mut self,
+        header: &rtp::header::Header,
+        stream: usize,
+    ) -> Option<u32> {
+        let rtx = header.ssrc;
+        let of_layer = self.repaired_layer(stream, header);
         let declared = &self.lines.get(stream)?.declared;
         let declared = declared
             .rtx
             .iter()
             .find(|(ssrc, _)| *ssrc == rtx)
             .map(|(_, ssrc)| *ssrc);
+        if let Some(of_layer) = of_layer {
+            return of_layer.or(declared);
+        }
         declared.or_else(|| self.primaries.get(stream).copied().flatten())
     }
 }

@@ -67,7 +67,11 @@ impl RtcpTap {
                 self.pass_on(report.ssrc, packets, routes);
             } else if let Some(request) = any.downcast_ref::<PictureLossIndication>() {
                 if let Some(stream) = self.shared.outbound.stream_of(request.media_ssrc) {
-                    self.shared.count(stream, |stats| stats.pli_count += 1);
+                    let dropped = self.shared.outbound.picture_lost(stream, now);
+                    self.shared.count_sent(stream, |stats| {
+                        stats.pli_count += 1;
+                        stats.frames_dropped += dropped;
+                    });
                     self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
                 }
             } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
@@ -75,7 +79,7 @@ impl RtcpTap {
             } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
                 if let Some(stream) = self.shared.outbound.stream_of(nack.media_ssrc) {
                     let mut round_trip = None;
-                    self.shared.count(stream, |stats| {
+                    self.shared.count_sent(stream, |stats| {
                         stats.nack_count += 1;
                         round_trip = stats.round_trip_time;
                     });
@@ -121,7 +125,7 @@ impl RtcpTap {
         let clock_rate = self.shared.outbound.clock_rate(stream);
         let round_trip = self.round_trip(stream, block, now);
         self.round_trip = round_trip.map(Duration::from_secs_f64).or(self.round_trip);
-        self.shared.count(stream, |stats| {
+        self.shared.count_sent(stream, |stats| {
             // 24 bits, signed.
             stats.packets_lost = i64::from((block.total_lost << 8) as i32 >> 8);
             stats.jitter = clock_rate.map(|rate| f64::from(block.jitter) / f64::from(rate));
@@ -152,6 +156,10 @@ impl RtcpTap {
         let Some(line) = stream.and_then(|stream| lines.get(stream)) else {
             return;
         };
+        // Of several layers only what goes on is told, as what it goes on as.
+        if !line.config.layers.is_empty() {
+            return;
+        }
         if let Ok(bytes) = rtc::rtcp::packet::marshal(packets) {
             line.inbound.push(Inbound::SenderReport(bytes.into()));
         }
@@ -167,8 +175,15 @@ impl RtcpTap {
             if self.intra_requests.insert(stream, number) == Some(number) {
                 continue;
             }
-            self.shared.count(stream, |stats| stats.fir_count += 1);
+            self.shared.count_sent(stream, |stats| stats.fir_count += 1);
             self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
+        }
+    }
+
+    /// A source that said BYE sends again.
+    pub(super) fn came_back(&mut self, ssrc: u32) {
+        if !self.gone.is_empty() {
+            self.gone.retain(|gone| *gone != ssrc);
         }
     }
 
@@ -177,10 +192,18 @@ impl RtcpTap {
         if seen.peek().is_none() {
             return;
         }
+        let before = self.gone.len();
         for ssrc in sources {
             if primaries.contains(&Some(*ssrc)) && !self.gone.contains(ssrc) {
                 self.gone.push(*ssrc);
             }
+        }
+        let lines = self.shared.lines();
+        if lines.iter().any(|line| line.config.direction.sends()) {
+            if self.gone.len() > before && seen.all(|ssrc| self.gone.contains(ssrc)) {
+                self.shared.events.tell(PeerEvent::StreamsOver);
+            }
+            return;
         }
         if seen.all(|ssrc| self.gone.contains(ssrc))
             && !self.shared.remote_left.swap(true, Ordering::AcqRel)

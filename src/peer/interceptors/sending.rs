@@ -16,6 +16,7 @@ use super::history::Resending;
 use super::media_path::{BATCH, MediaPath};
 use super::nack::AnswerTime;
 use super::receiver_reports::BLOCKS;
+use super::spare;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::outbound::{Binding, Numbered};
 use crate::peer::shared::lock;
@@ -68,11 +69,14 @@ impl MediaPath {
 
     /// Takes up the streams that were agreed, or given up, since.
     fn bind_own(&mut self, now: Instant) {
-        for ssrc in self.shared.outbound.take_stopped() {
+        for (ssrc, goodbye) in self.shared.outbound.take_stopped() {
             self.congestion.unbind(ssrc);
             self.redundant.bind(ssrc, None);
             self.history.forget(ssrc);
             self.sender_reports.unbind(ssrc);
+            if goodbye {
+                self.say_goodbye(ssrc, vec![ssrc], now);
+            }
         }
         for binding in self.shared.outbound.take_bindings() {
             let rtx = binding.codec.rtx_payload_type.map(|_| binding.rtx_ssrc);
@@ -87,7 +91,7 @@ impl MediaPath {
             }
             self.redundant.bind(binding.ssrc, binding.fec.as_ref());
             self.keep_for_repair(&binding, rtx);
-            self.count(binding.stream, |stats| {
+            self.count_own(binding.stream, |stats| {
                 stats.ssrc = binding.ssrc;
                 stats.rtx_ssrc = rtx.unwrap_or_default();
             });
@@ -121,6 +125,12 @@ impl MediaPath {
                 .extension(HeaderExtension::Mid)
                 .filter(|_| !mid.is_empty())
                 .map(|id| (id, mid)),
+            rid: config.layer.as_ref().and_then(|layer| {
+                let id = config.extension(HeaderExtension::RepairedRid)?;
+                let rid = Bytes::copy_from_slice(layer.rid.as_bytes());
+                (!rid.is_empty()).then_some((id, rid))
+            }),
+            media_rid: config.extension(HeaderExtension::Rid),
             send_time: config.extension(HeaderExtension::AbsSendTime),
         };
         self.history.bind(binding.ssrc, resending);
@@ -150,7 +160,7 @@ impl MediaPath {
         let path = self.shared.path_round_trip();
         self.congestion.prepare(flowing, path, now);
         self.fill_repairs(now);
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = spare::batch();
         let taken = self.shared.outbound.take(
             now,
             &mut self.congestion.pacer,
@@ -158,7 +168,7 @@ impl MediaPath {
             &mut batch,
         );
         for stream in &taken.frames {
-            self.count(*stream, |stats| stats.frames_sent += 1);
+            self.count_own(*stream, |stats| stats.frames_sent += 1);
         }
         self.taken += batch.len();
         let (mut left, mut run) = (0, Run::default());
@@ -182,7 +192,7 @@ impl MediaPath {
             }
         }
         drop(packets);
-        self.batch = batch;
+        spare::keep_batch(batch);
         self.congestion.left_behind(&taken, now);
         // Repairs that wait hold up video, up to half of the pace, but no audio.
         if self.history.has_waiting() {
@@ -199,7 +209,7 @@ impl MediaPath {
 
     /// Counts what left of `stream`.
     fn count_sent(&mut self, stream: usize, run: &Run, now: Instant) {
-        self.count(stream, |stats| {
+        self.count_own(stream, |stats| {
             stats.fec_packets_sent += u64::from(run.fec);
             stats.packets_sent += u64::from(run.packets);
             stats.bytes_sent += run.octets;
@@ -220,7 +230,7 @@ impl MediaPath {
             };
             drop(media);
             if let Some(stream) = self.shared.outbound.stream_of_any(packet.header.ssrc) {
-                self.count(stream, |stats| stats.probe_packets_sent += 1);
+                self.count_own(stream, |stats| stats.probe_packets_sent += 1);
             }
             let size = self.resend(packet, Purpose::Probe, now);
             self.congestion.pacer.left(size, now);
@@ -278,7 +288,7 @@ impl MediaPath {
         if purpose == Purpose::Repair
             && let Some(stream) = self.shared.outbound.stream_of_any(ssrc)
         {
-            self.count(stream, |stats| stats.retransmitted_packets_sent += 1);
+            self.count_own(stream, |stats| stats.retransmitted_packets_sent += 1);
         }
         let size = if self.congestion.purpose(ssrc) == Purpose::Media {
             self.congestion.repeats(&packet, now)
@@ -307,7 +317,7 @@ impl MediaPath {
         let estimate = stats.estimate.as_ref();
         let reported = || {
             let lines = self.lines.iter();
-            let all = lines.filter_map(|line| lock(&line.stats).round_trip_time);
+            let all = lines.filter_map(|line| lock(&line.sent).round_trip_time);
             all.min_by(f64::total_cmp).map(Duration::from_secs_f64)
         };
         (
@@ -326,39 +336,17 @@ impl MediaPath {
                 bye,
             )
         };
-        for stream in key_frames {
-            let Some(line) = self.lines.get(stream).cloned() else {
-                continue;
+        for (stream, output) in key_frames {
+            let primary = || self.primaries.get(stream).copied().flatten();
+            let of_output = self.current_layer(stream, output);
+            let seen = of_output.or_else(|| primary().filter(|_| output == 0));
+            let declared = || {
+                let line = self.lines.get(stream).filter(|_| output == 0)?;
+                line.declared.ssrcs.first().copied()
             };
-            let seen = self.primaries.get(stream).copied().flatten();
-            let Some(media_ssrc) = seen.or(line.declared.ssrcs.first().copied()) else {
-                continue;
-            };
-            let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
-            // What the remote did not say that it takes, it does not get.
-            let request: Box<dyn rtcp::Packet> = if line.has_feedback("nack pli") {
-                self.count(stream, |stats| stats.pli_count += 1);
-                Box::new(PictureLossIndication {
-                    sender_ssrc,
-                    media_ssrc,
-                })
-            } else if line.has_feedback("ccm fir") {
-                self.intra_requests = self.intra_requests.wrapping_add(1);
-                self.count(stream, |stats| stats.fir_count += 1);
-                Box::new(FullIntraRequest {
-                    sender_ssrc,
-                    // Zero, as its own SSRC stands in the entry (RFC 5104 section 4.3.1.2).
-                    media_ssrc: 0,
-                    fir: vec![FirEntry {
-                        ssrc: media_ssrc,
-                        sequence_number: self.intra_requests,
-                    }],
-                })
-            } else {
-                log::debug!(target: "rswebrtc::peer", "stream {stream}: the remote takes no key frame requests");
-                continue;
-            };
-            self.write(now, Packet::Rtcp(vec![request]));
+            if let Some(media_ssrc) = seen.or_else(declared) {
+                self.write_key_frame_request(stream, media_ssrc, now);
+            }
         }
         for stream in probes {
             let ssrc = self.shared.outbound.repeat_last(stream, now);
@@ -371,22 +359,58 @@ impl MediaPath {
         }
     }
 
+    /// Asks for a key frame of `media_ssrc`, which is of `stream`.
+    pub(super) fn write_key_frame_request(&mut self, stream: usize, media_ssrc: u32, now: Instant) {
+        let Some(line) = self.lines.get(stream).cloned() else {
+            return;
+        };
+        let (sender_ssrc, _) = self.shared.outbound.ssrcs(stream);
+        // What the remote did not say that it takes, it does not get.
+        let request: Box<dyn rtcp::Packet> = if line.has_feedback("nack pli") {
+            self.count(stream, |stats| stats.pli_count += 1);
+            Box::new(PictureLossIndication {
+                sender_ssrc,
+                media_ssrc,
+            })
+        } else if line.has_feedback("ccm fir") {
+            self.intra_requests = self.intra_requests.wrapping_add(1);
+            self.count(stream, |stats| stats.fir_count += 1);
+            Box::new(FullIntraRequest {
+                sender_ssrc,
+                // Zero, as its own SSRC stands in the entry (RFC 5104 section 4.3.1.2).
+                media_ssrc: 0,
+                fir: vec![FirEntry {
+                    ssrc: media_ssrc,
+                    sequence_number: self.intra_requests,
+                }],
+            })
+        } else {
+            log::debug!(target: "rswebrtc::peer", "stream {stream}: the remote takes no key frame requests");
+            return;
+        };
+        self.write(now, Packet::Rtcp(vec![request]));
+    }
+
     fn write_bye(&mut self, now: Instant) {
         let streams = (0..self.lines.len()).filter(|stream| self.shared.sends(*stream));
         let sources: Vec<u32> = streams
             .map(|stream| self.shared.outbound.ssrcs(stream).0)
             .collect();
         if let Some(ssrc) = sources.first().copied() {
-            let report = ReceiverReport {
-                ssrc,
-                ..Default::default()
-            };
-            let goodbye = rtcp::goodbye::Goodbye {
-                sources,
-                ..Default::default()
-            };
-            self.write(now, Packet::Rtcp(vec![Box::new(report), Box::new(goodbye)]));
+            self.say_goodbye(ssrc, sources, now);
         }
+    }
+
+    fn say_goodbye(&mut self, ssrc: u32, sources: Vec<u32>, now: Instant) {
+        let report = ReceiverReport {
+            ssrc,
+            ..Default::default()
+        };
+        let goodbye = rtcp::goodbye::Goodbye {
+            sources,
+            ..Default::default()
+        };
+        self.write(now, Packet::Rtcp(vec![Box::new(report), Box::new(goodbye)]));
     }
 
     /// RTCP of ours leaves.

@@ -81,7 +81,7 @@ impl Pacer {
         self.paid = None;
     }
 
-    pub(super) fn is_limited(&self) -> bool {
+    pub(in crate::peer) fn is_limited(&self) -> bool {
         self.pacing.limited
     }
 
@@ -151,6 +151,11 @@ impl Pacer {
         let burst = self.burst();
         let due = paid + burst.min(BURST);
         due.checked_sub(burst).unwrap_or(due).max(now)
+    }
+
+    /// How long `bytes` take to leave.
+    pub(in crate::peer) fn time_for(&self, bytes: usize) -> Duration {
+        time_of(bytes as u64, self.rate())
     }
 
     /// Nothing waits: time that passes from now on is not made up for.

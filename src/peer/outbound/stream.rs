@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::rtp;
+use rtc::rtp::header::EXTENSION_PROFILE_TWO_BYTE as TWO_BYTE_FORM;
 
 use super::fec::SendFec;
 use super::{Numbered, Pace, Skip};
@@ -25,10 +26,14 @@ pub(super) struct SendStream {
     pub(super) codec: Option<Codec>,
     pub(super) unbound: bool,
     pub(super) mid: Bytes,
+    /// Of one of several layers.
+    pub(super) rid: Bytes,
     pub(super) extensions: Vec<(u8, HeaderExtension)>,
     pub(super) next: u32,
     /// Dropping up to the next key frame.
     pub(super) skipping: Option<Skip>,
+    /// The last key frame was taken then.
+    pub(super) key_pushed: Option<Instant>,
     /// A first frame was taken.
     pub(super) begun: bool,
     /// Of its last backlog.
@@ -56,11 +61,13 @@ impl SendStream {
             codec: None,
             unbound: false,
             mid: Bytes::new(),
+            rid: Bytes::new(),
             extensions: Vec::new(),
             // RFC 3550 section 5.1 wants it random; the upper half is left out, so that an early
             // loss cannot be taken for a wrap (RFC 3711 section 3.3.1).
             next: (random() & 0x7fff) as u32,
             skipping: None,
+            key_pushed: None,
             begun: false,
             pace: None,
             last: None,
@@ -90,13 +97,21 @@ impl SendStream {
             return;
         };
         // Once a report shows that the remote knows the SSRC, the mid is of no more use.
-        let mid = self
-            .extension(HeaderExtension::Mid)
-            .filter(|_| self.acknowledged.is_none() && !self.mid.is_empty());
+        let named = |extension, name: &[u8]| {
+            let wanted = self.acknowledged.is_none() && !name.is_empty();
+            // A longer name is found by its SSRC only.
+            let id = self.extension(extension);
+            id.filter(|_| wanted && HeaderExtension::fits_one_byte_form(name))
+        };
+        let mid = named(HeaderExtension::Mid, &self.mid);
+        let rid = named(HeaderExtension::Rid, &self.rid);
         let sent = self.send_time(now);
         let placeholder = self.placeholder();
+        let mixed = self.extensions.iter().any(|(_, e)| e.needs_mixed_forms());
         for (at, packet) in packets.iter().enumerate() {
             self.next = self.next.wrapping_add(u32::from(packet.skipped));
+            // The whole header is in one form (RFC 8285 section 4.1).
+            let long = mixed && packet.extensions.iter().any(|(e, v)| self.is_long(*e, v));
             let mut header = rtp::header::Header {
                 version: 2,
                 marker: packet.marker,
@@ -104,10 +119,15 @@ impl SendStream {
                 sequence_number: self.next as u16,
                 timestamp: packet.timestamp,
                 ssrc: self.ssrc,
+                extension: long,
+                extension_profile: if long { TWO_BYTE_FORM } else { 0 },
                 ..Default::default()
             };
             if let Some(id) = mid {
                 extend(&mut header, id, self.mid.clone());
+            }
+            if let Some(id) = rid {
+                extend(&mut header, id, self.rid.clone());
             }
             if let Some((id, time)) = &sent {
                 extend(&mut header, *id, time.clone());
@@ -115,11 +135,7 @@ impl SendStream {
             if let Some(id) = placeholder {
                 extend(&mut header, id, Bytes::from_static(&[0; 2]));
             }
-            for (extension, value) in &packet.extensions {
-                if let Some(id) = self.extension(*extension) {
-                    extend(&mut header, id, value.clone());
-                }
-            }
+            self.add_brought(&mut header, packet);
             self.next = self.next.wrapping_add(1);
             let numbered = Numbered {
                 stream: index,
@@ -149,6 +165,23 @@ impl SendStream {
         }
     }
 
+    /// Adds what the stream brought along, as far as the form of `header` takes it.
+    fn add_brought(&self, header: &mut rtp::header::Header, packet: &OutboundPacket) {
+        let long = header.extension_profile == TWO_BYTE_FORM;
+        for (extension, value) in &packet.extensions {
+            if let Some(id) = self.extension(*extension)
+                && (long || !self.is_long(*extension, value))
+            {
+                extend(header, id, value.clone());
+            }
+        }
+    }
+
+    /// Whether this goes along, and not in the one-byte form.
+    fn is_long(&self, extension: HeaderExtension, value: &[u8]) -> bool {
+        !HeaderExtension::fits_one_byte_form(value) && self.extension(extension).is_some()
+    }
+
     /// Where packets are protected, the transport-wide number has its place in them before it is
     /// known: parity is of packets as they are on the wire.
     fn placeholder(&self) -> Option<u8> {
@@ -169,7 +202,9 @@ impl SendStream {
         self.fec_next = next.unwrap_or(self.fec_next);
         self.fec = protection.map(|protection| {
             let own = (self.fec_ssrc, self.fec_next);
-            SendFec::new(protection, self.ssrc, own, &self.extensions, &self.mid)
+            let mid = Some(&self.mid).filter(|mid| HeaderExtension::fits_one_byte_form(mid));
+            let mid = mid.cloned().unwrap_or_default();
+            SendFec::new(protection, self.ssrc, own, &self.extensions, &mid)
         });
         self.unbound = self.codec.is_some();
     }

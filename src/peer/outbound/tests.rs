@@ -5,6 +5,7 @@ use crate::media::rtp_packet::OutboundPacket;
 use crate::peer::Direction;
 
 mod bounds;
+mod picture_loss;
 
 fn codec() -> Codec {
     Codec {
@@ -29,6 +30,8 @@ fn line() -> StreamConfig {
         msid: None,
         fec: None,
         rtcp_rsize: true,
+        layers: Vec::new(),
+        layer: None,
     }
 }
 

@@ -193,10 +193,10 @@ fn a_film_on_a_narrow_path_drops_frames_and_does_not_fall_behind() {
     assert!(film.key_frames < 40);
     let latest = |seconds: &[Second]| seconds.iter().map(|s| s.latest).max().unwrap();
     // A key frame of 166 kB takes 440 ms of this path; 400 ms may wait behind it, and 200 ms on the
-    // way. More only while the limit is being found.
+    // way. More while the limit is being found, and by as much as the estimate is too high at times.
     assert!(latest(&seconds) < Duration::from_secs(2));
-    assert!(latest(&seconds[5..]) < Duration::from_millis(1050));
-    assert!(mean(&seconds[3..], |s| s.sent) > 2_000_000);
+    assert!(latest(&seconds[5..]) < Duration::from_millis(1300));
+    assert!(mean(&seconds[3..], |s| s.sent) > 2_500_000);
 }
 
 #[test]

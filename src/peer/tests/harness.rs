@@ -48,7 +48,11 @@ pub(super) struct Side {
 
 impl Side {
     pub(super) fn stats(&self, stream: usize) -> StreamStats {
-        lock(&self.shared.lines()[stream].stats).clone()
+        let line = &self.shared.lines()[stream];
+        match line.config.direction.sends() {
+            true => lock(&line.sent).clone(),
+            false => lock(&line.stats).clone(),
+        }
     }
 }
 

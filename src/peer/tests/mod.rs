@@ -3,7 +3,9 @@
 
 mod adaptive;
 mod calls;
+mod data;
 mod endings;
+mod extensions;
 mod fec;
 mod harness;
 mod negotiation;
@@ -82,6 +84,8 @@ fn line(direction: Direction, mid: usize, codecs: Vec<Codec>) -> StreamConfig {
         msid: None,
         fec: None,
         rtcp_rsize: true,
+        layers: Vec::new(),
+        layer: None,
     }
 }
 

@@ -224,7 +224,7 @@ fn a_key_frame_is_asked_for_only_when_repair_is_out_of_time() {
     // Nothing comes for longer than the reader waits.
     let mut net = net_of(&vp8(), 25, "delay=25ms; 1s: loss=100%; 1.25s: loss=0%");
     let queue = net.receiver.shared.lines()[0].inbound.clone();
-    queue.set_patience(ms(200));
+    queue.set_patience(ms(200), ms(0));
     net.video(3, 9);
     assert!(net.back.nacks > 0);
     assert!((1..=4).contains(&net.back.plis), "{:?}", net.back);

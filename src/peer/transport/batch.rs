@@ -12,8 +12,9 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_BYTES: usize = 65_507;
 /// No more is asked of the media path while so much waits for the kernel.
 const FULL: usize = 256 << 10;
-/// Buffers that a thread keeps for later, whichever peer they are for.
-const SPARE: usize = 16;
+/// Buffers that a thread keeps for later, whichever peer they are for: as many as fill an outbox
+/// when their runs are full. Of a backlog of small frames the rest are freed.
+const SPARE: usize = FULL / MAX_BYTES + 1;
 
 thread_local! {
     static SPARES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };

@@ -16,11 +16,13 @@ use super::States;
 use super::batch::Outbox;
 use super::dtls::{Dtls, DtlsRole, DtlsState};
 use super::ice::{Ice, IceState, Route};
+use super::sctp::Sctp;
 use super::servers::{Handled, Servers};
 use super::srtp::Srtp;
+use crate::media::codec::MediaKind;
 use crate::peer::interceptors::MediaPath;
 use crate::peer::shared::{Shared, lock};
-use crate::peer::{PeerError, TransportInfo};
+use crate::peer::{Direction, PeerError, PeerEvent, TransportInfo};
 use crate::sdp;
 
 /// Media that comes before the handshake is over, datagrams: the remote has its keys half a round
@@ -31,11 +33,12 @@ const ROUND_TRIP: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub(super) struct Core {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) crypto: Arc<dyn RTCCryptoProvider>,
     ice: Ice,
-    dtls: Dtls,
+    pub(super) dtls: Dtls,
     srtp: Option<Srtp>,
+    pub(super) sctp: Option<Sctp>,
     media: MediaPath,
     /// Addresses of our sockets, in their order.
     bases: Vec<SocketAddr>,
@@ -77,6 +80,7 @@ impl Core {
             crypto: provider.clone(),
             dtls: Dtls::new(provider).map_err(unusable)?,
             srtp: None,
+            sctp: None,
             media: MediaPath::new(shared.clone()),
             bases,
             servers: None,
@@ -209,13 +213,16 @@ impl Core {
         match data.first() {
             Some(0..=3) => {
                 self.ice.read(route, data, now);
+                self.went_over(now);
                 self.after_ice(now);
             }
             // Of what is no STUN, nothing is taken from whom no check came, or went to.
             Some(20..=63) if self.ice.admits(route) => {
-                if let Some(srtp) = self.dtls.read(data, now).srtp {
+                let progress = self.dtls.read(data, now);
+                if let Some(srtp) = progress.srtp {
                     self.keys(srtp, now);
                 }
+                self.read_data(progress.data, now);
                 self.flush_dtls();
                 self.tell();
             }
@@ -223,6 +230,7 @@ impl Core {
                 let authentic = self.read_media(data, now);
                 if authentic {
                     self.ice.alive(route, now);
+                    self.went_over(now);
                 }
             }
             _ => {}
@@ -235,7 +243,7 @@ impl Core {
             if self.early.len() < EARLY && self.dtls.role.is_some() {
                 self.early.push_back(data.to_vec());
             }
-            // overflow: DROPS: it is asked for again.
+            // overflow: DROPS: what is repaired is asked for again; it is seconds of a film.
             return false;
         };
         // RFC 5761 section 4.
@@ -284,8 +292,27 @@ impl Core {
         self.tell();
     }
 
+    /// Whoever goes over to another network missed something, and may have been without for long.
+    fn went_over(&mut self, now: Instant) {
+        if !self.ice.went_over() {
+            return;
+        }
+        for (index, line) in self.shared.lines().iter().enumerate() {
+            if line.config.kind != MediaKind::Video {
+                continue;
+            }
+            if line.config.direction != Direction::RecvOnly {
+                self.shared.events.tell(PeerEvent::KeyFrameRequest(index));
+            }
+            if line.config.direction != Direction::SendOnly {
+                self.shared
+                    .request_key_frame_of((index, 0), now, Duration::ZERO);
+            }
+        }
+    }
+
     /// DTLS waits for a way; flights that have none are repeated.
-    fn flush_dtls(&mut self) {
+    pub(super) fn flush_dtls(&mut self) {
         while let Some(datagram) = self.dtls.out.pop_front() {
             if let Some(route) = self.ice.route {
                 self.send(route, &datagram);
@@ -379,6 +406,7 @@ impl Core {
             self.flush_dtls();
             self.tell();
         }
+        self.data_timeout(now);
         if self.srtp.is_some()
             && let Err(error) = self.media.handle_timeout(now)
         {
@@ -397,6 +425,7 @@ impl Core {
             self.dtls.poll_timeout(),
             media,
             servers,
+            self.sctp.as_ref().and_then(Sctp::poll_timeout),
         ];
         due.into_iter().flatten().min()
     }
@@ -444,6 +473,7 @@ impl Core {
     pub(super) fn abandon(&mut self) {
         self.abandoned = !self.closed;
         self.closed = true;
+        self.end_data("the connection is lost");
         self.tell();
     }
 
@@ -460,6 +490,7 @@ impl Core {
             return;
         }
         self.closed = true;
+        self.end_data("the call ended");
         self.dtls.close(now);
         self.flush_dtls();
         if let Some(servers) = &mut self.servers {

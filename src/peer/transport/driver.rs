@@ -6,24 +6,21 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Transport;
+use super::alarm::Alarm;
 use super::socket::Socket;
 
 /// System calls that read, in a row: then there is time for the rest.
 const READS: usize = 4;
-/// Without anything to do.
-const IDLE: Duration = Duration::from_secs(3600);
 
-/// Runs until the transport is closed.
-pub(super) async fn run(transport: Arc<Transport>) {
-    let sleep = tokio::time::sleep(IDLE);
-    tokio::pin!(sleep);
+/// Runs until the transport is closed; `many` such tasks share the thread.
+pub(super) async fn run(transport: Arc<Transport>, many: bool) {
+    let mut alarm = Alarm::new(many);
     let _guard = Guard(transport.clone());
     while let Some((due, blocked)) = transport.turn() {
-        let due = due.unwrap_or_else(|| Instant::now() + IDLE);
-        sleep.as_mut().reset(due.into());
+        alarm.set(due, Instant::now());
         let writable = async {
             match blocked.and_then(|index| transport.sockets.get(index)) {
                 Some(socket) => socket.writable().await,
@@ -37,7 +34,7 @@ pub(super) async fn run(transport: Arc<Transport>) {
             },
             () = transport.shared.nudge.nudged() => {}
             () = writable => {}
-            () = &mut sleep => {}
+            () = poll_fn(|cx| alarm.poll(cx)) => {}
         }
     }
 }
@@ -60,7 +57,14 @@ impl Transport {
             return None;
         }
         core.handle_timeout(Instant::now());
-        let blocked = self.send(&mut core);
+        let mut blocked = self.send(&mut core);
+        if blocked.is_none() && core.sctp.is_some() {
+            let more = core.pump_data(Instant::now());
+            blocked = self.flush(&mut core);
+            if more && blocked.is_none() {
+                self.shared.nudge.wake();
+            }
+        }
         let due = core.poll_timeout();
         let armed = due.map_or(u64::MAX, |due| self.micros(due));
         self.armed.store(armed, Ordering::Release);

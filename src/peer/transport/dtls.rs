@@ -66,8 +66,19 @@ pub(super) struct Dtls {
     /// What the path asks for beyond [`FLIGHT`].
     slack: Duration,
     repetitions: u32,
+    flight: Flight,
     records: Records,
     pub(super) out: VecDeque<BytesMut>,
+}
+
+/// Our last flight, to repeat it where rtc-dtls 0.21 does not: any handshake message that comes, such
+/// as the ClientHello that a client repeats because our answer was lost, clears its timer, and only a
+/// message that it waits for sets it again. Both ends then wait for good. Records that are sent twice
+/// are what a replay check (RFC 6347 section 4.1.2.6) is for; those that were lost are new to it.
+#[derive(Default)]
+struct Flight {
+    datagrams: Vec<BytesMut>,
+    sent: Option<Instant>,
 }
 
 /// What came of a datagram.
@@ -75,6 +86,8 @@ pub(super) struct Dtls {
 pub(super) struct Progress {
     /// The handshake is over.
     pub(super) srtp: Option<Srtp>,
+    /// Application data: packets of SCTP.
+    pub(super) data: Vec<BytesMut>,
 }
 
 fn fingerprint(provider: &dyn RTCCryptoProvider, certificate: &[u8]) -> Result<String> {
@@ -105,6 +118,7 @@ impl Dtls {
             mismatch: Arc::default(),
             slack: Duration::ZERO,
             repetitions: 0,
+            flight: Flight::default(),
             records: Records::default(),
             out: VecDeque::new(),
         })
@@ -174,17 +188,26 @@ impl Dtls {
             log::debug!(target: "rswebrtc::peer", "DTLS: {error}");
             self.state = DtlsState::Failed("it cannot begin");
         }
-        self.collect();
+        self.collect(now);
     }
 
-    fn collect(&mut self) -> bool {
+    fn collect(&mut self, now: Instant) -> bool {
         let before = self.out.len();
         if let Some(endpoint) = &mut self.endpoint {
             while let Some(transmit) = endpoint.poll_transmit() {
                 self.out.push_back(transmit.message);
             }
         }
-        self.out.len() > before
+        let any = self.out.len() > before;
+        if self.state != DtlsState::New {
+            self.flight = Flight::default();
+        } else if any {
+            self.flight = Flight {
+                datagrams: self.out.iter().skip(before).cloned().collect(),
+                sent: Some(now),
+            };
+        }
+        any
     }
 
     /// A datagram of the remote.
@@ -203,7 +226,7 @@ impl Dtls {
                     match event {
                         EndpointEvent::HandshakeComplete => progress.srtp = self.complete(),
                         EndpointEvent::PeerClosed => self.state = DtlsState::Closed,
-                        // Data channels are not taken up.
+                        EndpointEvent::ApplicationData(packet) => progress.data.push(packet),
                         _ => {}
                     }
                 }
@@ -213,7 +236,7 @@ impl Dtls {
                 self.failed(contents.fatal);
             }
         }
-        if self.collect() {
+        if self.collect(now) {
             self.repetitions = 0;
         }
         progress
@@ -258,9 +281,13 @@ impl Dtls {
 
     /// When a flight is to be repeated.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let timer = self.endpoint.as_ref()?.poll_timeout(&REMOTE)?;
         let wait = (FLIGHT + self.slack) * 2u32.saturating_pow(self.repetitions);
-        Some(timer + wait.min(LONGEST_FLIGHT).saturating_sub(FLIGHT))
+        let wait = wait.min(LONGEST_FLIGHT);
+        match self.endpoint.as_ref()?.poll_timeout(&REMOTE) {
+            Some(timer) => Some(timer + wait.saturating_sub(FLIGHT)),
+            None if self.state == DtlsState::New => Some(self.flight.sent? + wait),
+            None => None,
+        }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -268,6 +295,12 @@ impl Dtls {
             return;
         }
         self.repetitions += 1;
+        let timer = self.endpoint.as_ref().and_then(|e| e.poll_timeout(&REMOTE));
+        if timer.is_none() {
+            self.flight.sent = Some(now);
+            self.out.extend(self.flight.datagrams.iter().cloned());
+            return;
+        }
         if let Some(endpoint) = &mut self.endpoint
             && let Err(error) = endpoint.handle_timeout(REMOTE, now)
         {
@@ -276,7 +309,18 @@ impl Dtls {
                 self.state = DtlsState::Failed("the remote does not answer it");
             }
         }
-        self.collect();
+        self.collect(now);
+    }
+
+    /// Encrypts application data.
+    pub(super) fn write(&mut self, data: &[u8], now: Instant) {
+        if self.state == DtlsState::Up
+            && let Some(endpoint) = &mut self.endpoint
+            && let Err(error) = endpoint.write(now, REMOTE, data)
+        {
+            log::debug!(target: "rswebrtc::peer", "DTLS: {error}");
+        }
+        self.collect(now);
     }
 
     /// Says close_notify (RFC 5246 section 7.2.1).
@@ -284,6 +328,9 @@ impl Dtls {
         if let Some(endpoint) = &mut self.endpoint {
             let _ = endpoint.close(now);
         }
-        self.collect();
+        self.collect(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

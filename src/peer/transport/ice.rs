@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: MPL-2.0
 //! ICE (RFC 8445): candidates, checks, and the pair that is in use.
 
+mod nomination;
+mod pace;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
+use rtc::ice::attributes::use_candidate::UseCandidateAttr;
 use rtc::ice::candidate::candidate_host::CandidateHostConfig;
+use rtc::ice::candidate::candidate_pair::CandidatePairState;
 use rtc::ice::candidate::{Candidate, CandidateConfig, unmarshal_candidate};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::ice::state::ConnectionState;
@@ -18,29 +25,20 @@ use rtc::shared::{TransportContext, TransportMessage, TransportProtocol};
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::Message;
 
+use self::nomination::Nominations;
+use self::pace::Pace;
 use crate::peer::PeerError;
 
 /// The remote sent nothing for this long: `Disconnected`.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(2);
 /// Consent checks (RFC 7675).
 const KEEPALIVE: Duration = Duration::from_millis(500);
-/// Between two rounds of checks, ...
-const ROUND: Duration = Duration::from_millis(10);
-/// ... and for each pair in it: RFC 8445 section 14.2 allows no more than a check in 5 ms.
+/// For each pair in a round of checks: RFC 8445 section 14.2 allows no more than a check in 5 ms.
 const PAIR: Duration = Duration::from_millis(5);
 /// What follows from an answer is not to wait for the next round.
 const SOON: Duration = Duration::from_millis(1);
-/// Rounds are that fast for this long, ...
-const FAST_CHECKS: Duration = Duration::from_secs(1);
-/// ... then at [`BRISK_ROUND`] up to here, ...
-const BRISK_CHECKS: Duration = Duration::from_secs(5);
-const BRISK_ROUND: Duration = Duration::from_millis(50);
-/// ... then, as long as no datagram comes in, at this one (RFC 8445 section 14.3: RTO 500 ms).
-const PATIENT_ROUND: Duration = Duration::from_millis(500);
 /// However many pairs there are.
 const LONGEST_ROUND: Duration = Duration::from_secs(2);
-/// A datagram makes the checks fast again for this long.
-const HEARD_FOR: Duration = Duration::from_secs(3);
 /// A pair through a NAT is taken no sooner than this after the checks began, and one through a relay
 /// no sooner than that: a shorter way may still be found, and the pair that is taken stays.
 const NAT_WAIT: Duration = Duration::from_millis(100);
@@ -69,33 +67,6 @@ pub(super) struct Route {
     pub(super) remote: SocketAddr,
 }
 
-/// Decides how fast checks follow each other: a description may be carried by hand, and nobody
-/// answers before it is there.
-#[derive(Debug, Default, Clone, Copy)]
-struct Pace {
-    since: Option<Instant>,
-    heard: Option<Instant>,
-}
-
-impl Pace {
-    /// The least time between two rounds of checks.
-    fn shortest(&self, now: Instant) -> Duration {
-        let heard = self
-            .heard
-            .is_some_and(|at| now.saturating_duration_since(at) < HEARD_FOR);
-        let running = self
-            .since
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if running < FAST_CHECKS || heard {
-            ROUND
-        } else if running < BRISK_CHECKS {
-            BRISK_ROUND
-        } else {
-            PATIENT_ROUND
-        }
-    }
-}
-
 /// See the module.
 pub(super) struct Ice {
     agent: Agent,
@@ -105,6 +76,9 @@ pub(super) struct Ice {
     pub(super) state: IceState,
     /// As last nominated; a restart leaves it until there is another.
     pub(super) route: Option<Route>,
+    nominations: Nominations,
+    /// `route` is another since [`Self::went_over`] was asked.
+    followed: bool,
     /// `127.0.0.1:4000 host`, ours and the remote's.
     pub(super) pair: (String, String),
     /// When the first datagram came in after the checks began.
@@ -146,6 +120,8 @@ impl Ice {
             last: None,
             state: IceState::New,
             route: None,
+            nominations: Nominations::default(),
+            followed: false,
             pair: Default::default(),
             first_heard: None,
             started: false,
@@ -259,6 +235,7 @@ impl Ice {
             self.prepare_restart()?;
         }
         self.former = None;
+        self.nominations.forget();
         self.agent.apply_restart(now, true)
     }
 
@@ -273,13 +250,76 @@ impl Ice {
 
     /// Media of the remote's came this way: it is there, even if its checks are lost.
     pub(super) fn alive(&mut self, route: Route, now: Instant) {
+        if self.route != Some(route) && self.nominations.brought(route, now) {
+            self.follow(route, now);
+        }
         if self
             .alive
             .is_none_or(|at| now.saturating_duration_since(at) >= ALIVE)
         {
             self.alive = Some(now);
             self.agent.is_valid_non_stun_traffic(now, context(route));
+            self.seen(route, now);
         }
+    }
+
+    /// A request or media of the remote's came by `route`.
+    fn seen(&mut self, route: Route, now: Instant) {
+        if self.route == Some(route) {
+            self.nominations.heard(now);
+        }
+        // The agent goes by the pair that it chose, and calls the remote silent when that is. Who checks
+        // another one is there, and about to go over.
+        let chosen = self.agent.get_selected_candidate_pair();
+        let chosen = chosen.map(|(local, remote)| Route {
+            local: local.base_addr(),
+            remote: remote.addr(),
+        });
+        if let Some(chosen) = chosen.filter(|chosen| *chosen != route) {
+            self.agent.is_valid_non_stun_traffic(now, context(chosen));
+        }
+    }
+
+    /// A request came by `route`, which `nominates` it.
+    fn nominated(&mut self, nominates: bool, route: Route, now: Instant) {
+        let another = self.route.is_some_and(|used| used != route);
+        if nominates && another && !self.agent.role() && self.nominations.nominated(route, now) {
+            self.follow(route, now);
+        }
+    }
+
+    /// Takes `route`, if an answer to a check of ours came by it.
+    fn follow(&mut self, route: Route, now: Instant) {
+        let Some(names) = self.valid_pair(route, now) else {
+            return;
+        };
+        log::info!(target: "rswebrtc::peer", "the remote goes over to {} - {}", names.0, names.1);
+        self.route = Some(route);
+        self.pair = names;
+        self.nominations.changed(now);
+        self.followed = true;
+    }
+
+    /// Whether another pair is in use than before, since this was last asked. What left meanwhile is lost.
+    pub(super) fn went_over(&mut self) -> bool {
+        std::mem::take(&mut self.followed)
+    }
+
+    /// The candidates of a pair that is in the valid list (RFC 8445 section 7.2.5.3.2).
+    fn valid_pair(&self, route: Route, now: Instant) -> Option<(String, String)> {
+        let local = self.agent.get_local_candidates().iter();
+        let local = local.filter(|candidate| candidate.base_addr() == route.local);
+        let mut remote = self.agent.get_remote_candidates().iter();
+        let remote = remote.find(|candidate| candidate.addr() == route.remote)?;
+        let pairs = self.agent.get_candidate_pairs_stats(now);
+        let mut local = local.filter(|local| {
+            pairs.iter().any(|pair| {
+                pair.state == CandidatePairState::Succeeded
+                    && pair.local_candidate_id == local.id()
+                    && pair.remote_candidate_id == remote.id()
+            })
+        });
+        Some((named(local.next()?), named(remote)))
     }
 
     /// The remote was heard.
@@ -292,8 +332,13 @@ impl Ice {
 
     /// A STUN message.
     pub(super) fn read(&mut self, route: Route, data: &[u8], now: Instant) {
-        if !self.is_authentic(route, data) {
-            return;
+        const REQUEST: &[u8] = &[0x00, 0x01];
+        let mut request = None;
+        if data.starts_with(REQUEST) {
+            request = self.nominates(route, data);
+            if request.is_none() {
+                return;
+            }
         }
         let message = TransportMessage {
             now,
@@ -301,7 +346,13 @@ impl Ice {
             message: BytesMut::from(data),
         };
         match self.agent.handle_read(message) {
-            Ok(()) => self.heard(now),
+            Ok(()) => {
+                self.heard(now);
+                if let Some(nominates) = request {
+                    self.seen(route, now);
+                    self.nominated(nominates, route, now);
+                }
+            }
             Err(error) => {
                 log::debug!(target: "rswebrtc::peer", "STUN from {}: {error}", route.remote);
             }
@@ -314,30 +365,26 @@ impl Ice {
         }
     }
 
-    /// A request is of somebody who knows our password. The agent looks at roles before it looks at
-    /// that (RFC 8445 section 7.3 has it the other way), so that anybody could change ours; and it
-    /// takes any number of addresses.
-    fn is_authentic(&self, route: Route, data: &[u8]) -> bool {
-        const REQUEST: &[u8] = &[0x00, 0x01];
-        if !data.starts_with(REQUEST) {
-            return true;
-        }
+    /// Whether a request nominates its pair; `None`: it is not to be read. It is of somebody who knows our
+    /// password. The agent looks at roles before it looks at that (RFC 8445 section 7.3 has it the other
+    /// way), so that anybody could change ours; and it takes any number of addresses.
+    fn nominates(&self, route: Route, data: &[u8]) -> Option<bool> {
         if self.agent.get_remote_candidates().len() >= MAX_REMOTE && !self.admits(route) {
-            return false;
+            return None;
         }
         let mut message = Message {
             raw: data.to_vec(),
             ..Message::default()
         };
+        message.decode().ok()?;
         let own = self.agent.get_local_credentials();
-        message.decode().is_ok()
-            && [self.former.as_deref(), Some(own.pwd.as_str())]
-                .into_iter()
-                .flatten()
-                .any(|pwd| {
-                    let crypto = self.provider.crypto();
-                    MessageIntegrity::check(&mut message, pwd.as_bytes(), crypto).is_ok()
-                })
+        let mut passwords = [self.former.as_deref(), Some(own.pwd.as_str())]
+            .into_iter()
+            .flatten();
+        let crypto = self.provider.crypto();
+        passwords
+            .any(|pwd| MessageIntegrity::check(&mut message, pwd.as_bytes(), crypto).is_ok())
+            .then(|| UseCandidateAttr::is_set(&message))
     }
 
     /// What is to leave.
@@ -427,26 +474,5 @@ fn ice_state(state: ConnectionState) -> IceState {
             IceState::Disconnected
         }
         _ => IceState::New,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checks_slow_down_until_something_is_heard() {
-        let start = Instant::now();
-        let mut pace = Pace {
-            since: Some(start),
-            heard: None,
-        };
-        let after = |s: u64| start + Duration::from_secs(s);
-        assert_eq!(pace.shortest(start), ROUND);
-        assert_eq!(pace.shortest(after(2)), BRISK_ROUND);
-        assert_eq!(pace.shortest(after(300)), PATIENT_ROUND);
-        pace.heard = Some(after(300));
-        assert_eq!(pace.shortest(after(301)), ROUND);
-        assert_eq!(pace.shortest(after(304)), PATIENT_ROUND);
     }
 }

@@ -9,12 +9,16 @@
 //!
 //! Lock order: the core's lock is taken first; no lock of another peer is ever taken under it.
 
+mod alarm;
 mod batch;
 mod core;
+mod core_data;
 mod driver;
 mod dtls;
 mod ice;
 mod records;
+mod replay;
+mod sctp;
 mod servers;
 mod socket;
 mod srtp;
@@ -32,6 +36,7 @@ use super::{IceServer, PeerError, TransportInfo};
 use crate::sdp;
 pub(super) use dtls::{DtlsRole, DtlsState};
 pub(super) use ice::IceState;
+pub use sctp::OfflineData;
 use servers::Servers;
 use socket::Socket;
 
@@ -63,7 +68,7 @@ pub(super) struct Transport {
 
 impl Transport {
     /// Binds a socket of each of `addresses`, begins to gather from `servers`, and starts the
-    /// driver, which ends with [`Self::close`].
+    /// driver, which ends with [`Self::close`]. `many` calls are expected to be on its thread.
     ///
     /// # Errors
     ///
@@ -72,6 +77,7 @@ impl Transport {
         addresses: &[IpAddr],
         servers: &[IceServer],
         shared: Arc<Shared>,
+        many: bool,
     ) -> Result<Arc<Self>, PeerError> {
         let thread = crate::runtime::network().map_err(PeerError::Other)?;
         // The sockets belong to that thread.
@@ -104,7 +110,7 @@ impl Transport {
             armed: AtomicU64::new(0),
             epoch,
         });
-        thread.spawn(driver::run(transport.clone()));
+        thread.spawn(driver::run(transport.clone(), many));
         if !servers.is_empty() {
             thread.spawn(transport.clone().find_servers(servers.to_vec()));
         }

@@ -38,13 +38,13 @@ pub(super) struct Socket {
 }
 
 /// What replaces `with_interest` is an unsafe function, for file descriptors that may be closed by
-/// others; that of a socket that we own is not (tokio-rs/tokio pull 8587).
+/// others; that of one that we own is not (tokio-rs/tokio pull 8587).
 #[allow(deprecated)]
-fn asynchronous(
-    socket: std::net::UdpSocket,
+pub(super) fn asynchronous<T: std::os::fd::AsRawFd>(
+    file: T,
     interest: Interest,
-) -> io::Result<AsyncFd<std::net::UdpSocket>> {
-    AsyncFd::with_interest(socket, interest)
+) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(file, interest)
 }
 
 impl Socket {
@@ -99,7 +99,10 @@ impl Socket {
     /// [`io::ErrorKind::WouldBlock`] when there are none, or what the kernel says.
     pub(super) fn receive(&self, mut each: impl FnMut(SocketAddr, &[u8])) -> io::Result<bool> {
         ARRIVALS.with_borrow_mut(|memory| {
-            memory.resize(RUNS * RUN, 0);
+            if memory.is_empty() {
+                // Zeros that the system gives: what no run ever fills takes no memory.
+                *memory = vec![0; RUNS * RUN];
+            }
             let mut metas = [RecvMeta::default(); RUNS];
             let count = {
                 let mut runs = memory.chunks_mut(RUN);

@@ -13,11 +13,13 @@ use rtc::shared::error::{Error, Result};
 use rtc::shared::marshal::{Marshal, MarshalSize, Unmarshal};
 use rtc::srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc::srtp::context::Context;
-use rtc::srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc::srtp::protection_profile::ProtectionProfile;
 
-/// Packets that may arrive late (a retransmission after a big key frame) and still be decrypted.
-const REPLAY_WINDOW: usize = 8192;
+use super::replay::Replay;
+
+/// The highest numbers of packets (RFC 3711 sections 3.3.1 and 3.4).
+const SRTP_NUMBERS: u64 = 0xffff;
+const SRTCP_NUMBERS: u64 = 0x7fff_ffff;
 
 /// SSRCs that were never authentic, and those that were: for each a kilobyte is kept, before anything
 /// is looked at.
@@ -61,6 +63,8 @@ pub(super) struct Srtp {
     plain: Vec<u8>,
     /// SSRCs of the remote's that were authentic, and others.
     known: HashSet<u32>,
+    /// The last one that was: packets come in runs.
+    last: Option<u32>,
     tried: HashSet<u32>,
 }
 
@@ -91,8 +95,8 @@ impl Srtp {
             &keys.remote_master_key,
             &keys.remote_master_salt,
             profile,
-            Some(srtp_replay_protection(REPLAY_WINDOW)),
-            Some(srtcp_replay_protection(REPLAY_WINDOW)),
+            Some(Box::new(|| Box::new(Replay::new(SRTP_NUMBERS)))),
+            Some(Box::new(|| Box::new(Replay::new(SRTCP_NUMBERS)))),
             crypto,
         )?;
         Ok(Self {
@@ -101,6 +105,7 @@ impl Srtp {
             profile: name,
             plain: Vec::new(),
             known: HashSet::new(),
+            last: None,
             tried: HashSet::new(),
         })
     }
@@ -121,7 +126,7 @@ impl Srtp {
 
     /// Whether a packet of `ssrc` may be looked at.
     fn admit(&mut self, ssrc: u32) -> Result<()> {
-        if self.known.contains(&ssrc) {
+        if self.last == Some(ssrc) || self.known.contains(&ssrc) {
             return Ok(());
         }
         if self.known.len() >= MOST_KNOWN || self.tried.len() >= MOST_TRIED {
@@ -132,23 +137,27 @@ impl Srtp {
     }
 
     fn authentic(&mut self, ssrc: u32) {
+        if self.last == Some(ssrc) {
+            return;
+        }
         if self.tried.remove(&ssrc) {
             self.known.insert(ssrc);
         }
+        self.last = Some(ssrc);
     }
 
-    /// What came in as `data`, with its header as it was, unless that tells of padding, which is off
-    /// here. All of it shares the memory of what was decrypted.
+    /// What came in as `data`, and all of it in one piece, unless there is padding, which is off here.
+    /// It shares the memory of what was decrypted.
     pub(super) fn open(&mut self, data: &[u8]) -> Result<(rtp::Packet, Option<Bytes>)> {
         let header = rtp::Header::unmarshal(&mut &*data)?;
         self.admit(header.ssrc)?;
-        let mut plain = self.theirs.decrypt_rtp_with_header(data, &header)?.freeze();
+        let plain = self.theirs.decrypt_rtp_with_header(data, &header)?.freeze();
         self.authentic(header.ssrc);
         let start = header.marshal_size();
         if start > plain.len() {
             return Err(Error::ErrShortPacket);
         }
-        let mut payload = plain.split_off(start);
+        let mut payload = plain.slice(start..);
         if header.padding {
             // RFC 3550 section 5.1: the last byte counts the padding, itself included.
             let padding = payload.last().copied().map_or(0, usize::from);

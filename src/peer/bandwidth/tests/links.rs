@@ -56,6 +56,20 @@ fn follows_a_link_that_becomes_narrow_and_wide_again() {
 }
 
 #[test]
+fn what_a_start_far_too_high_cost_is_forgotten_soon() {
+    for lag in [0.0, 0.3, 0.6] {
+        for seed in SEEDS {
+            let flow = Flow::new(limits(30_000, 2_000_000, 2_000_000)).lagging(seconds(lag));
+            let link = "rate=800k queue=300ms delay=25ms jitter=2ms";
+            let mut run = Simulation::new(link, BACK, seed, vec![flow]);
+            run.run(seconds(10.0));
+            run.check(run.delivered(0, 2.0, 4.0) > 0.65 * 8e5, "soon");
+            run.check(run.delivered(0, 4.0, 10.0) > 0.8 * 8e5, "full");
+        }
+    }
+}
+
+#[test]
 fn holds_through_random_loss() {
     for (loss, least) in [(5, 0.8), (10, 0.75), (20, 0.7)] {
         for seed in SEEDS {

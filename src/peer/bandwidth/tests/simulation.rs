@@ -58,6 +58,10 @@ pub(super) struct Encoder {
     pub(super) max: f64,
     /// It does not follow the target.
     pub(super) fixed: Option<f64>,
+    /// It follows later by so much, ...
+    lag: Duration,
+    /// ... and these are what it was told meanwhile, bit/s.
+    told: VecDeque<(Duration, f64)>,
     /// Bits made beyond the target, which following frames save.
     debt: f64,
     /// Bytes, since it was last asked.
@@ -65,6 +69,19 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
+    /// What it was told the lag ago, bit/s.
+    fn heard(&mut self, target: f64, now: Duration) -> f64 {
+        self.told.push_back((now, target));
+        while self
+            .told
+            .get(1)
+            .is_some_and(|(at, _)| *at + self.lag <= now)
+        {
+            self.told.pop_front();
+        }
+        self.told.front().map_or(target, |(_, target)| *target)
+    }
+
     fn frame(&mut self, target: f64, random: &mut Random) -> usize {
         self.frames += 1;
         let target = self.fixed.unwrap_or(target * 0.97).min(self.max);
@@ -122,6 +139,8 @@ impl Flow {
                 frames: 0,
                 max: f64::MAX,
                 fixed: None,
+                lag: Duration::ZERO,
+                told: VecDeque::new(),
                 debt: 0.0,
                 made: 0,
             },
@@ -150,6 +169,11 @@ impl Flow {
 
     pub(super) fn fixed(mut self, bitrate: f64) -> Self {
         self.encoder.fixed = Some(bitrate);
+        self
+    }
+
+    pub(super) fn lagging(mut self, by: Duration) -> Self {
+        self.encoder.lag = by;
         self
     }
 
@@ -270,7 +294,8 @@ impl Simulation {
         }
         while now >= flow.encoder.next {
             flow.encoder.next += Duration::from_micros(33_333);
-            let mut size = flow.encoder.frame(target, &mut self.random);
+            let told = flow.encoder.heard(target, now);
+            let mut size = flow.encoder.frame(told, &mut self.random);
             // A pacer's queue is bounded in time.
             let queued: usize = flow.queue.iter().sum();
             if queued as f64 * 8.0 > target * 0.4 && flow.encoder.fixed.is_none() {

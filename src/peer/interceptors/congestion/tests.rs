@@ -119,7 +119,7 @@ fn what_the_remote_estimates_is_a_bound() {
     ];
     let zero = rtcp::packet::unmarshal(&mut &zero[..]).unwrap();
     congestion.read(&zero, None, now);
-    let lifted = congestion.estimate().map(|e| e.total);
+    let lifted = congestion.estimate(start).map(|e| e.total);
     assert!(
         lifted > Some(300_000) && lifted < Some(8_000_000),
         "{lifted:?}"
@@ -127,7 +127,7 @@ fn what_the_remote_estimates_is_a_bound() {
     congestion.read(&[remb(300_000.0)], None, now);
     for nonsense in [f32::NAN, f32::INFINITY, -1.0] {
         congestion.read(&[remb(nonsense)], None, now);
-        assert_eq!(congestion.estimate().map(|e| e.total), Some(300_000));
+        assert_eq!(congestion.estimate(start).map(|e| e.total), Some(300_000));
     }
 }
 
@@ -136,7 +136,7 @@ fn much_loss_in_reports_means_less() {
     let start = Instant::now();
     let mut congestion = congestion(start, None);
     let mut now = send(&mut congestion, start, 100);
-    let before = congestion.estimate().expect("there is control").total;
+    let before = congestion.estimate(start).expect("there is control").total;
     congestion.read(&[report(0, 100)], Some(50 * MS), now);
     for number in 1..10 {
         now = send(&mut congestion, now, 100);
@@ -144,7 +144,7 @@ fn much_loss_in_reports_means_less() {
         congestion.read(&[report(51, 100 + number * 100)], Some(50 * MS), now);
         congestion.read(&[report(255, 50)], None, now);
     }
-    let after = congestion.estimate().expect("there is control");
+    let after = congestion.estimate(start).expect("there is control");
     assert!(after.total < before * 8 / 10, "{before} {after:?}");
     assert!(after.total > BitrateLimits::default().min, "{after:?}");
     assert!(after.loss > 0.1 && after.loss < 0.3, "{after:?}");
@@ -155,10 +155,10 @@ fn much_loss_in_reports_means_less() {
 fn repairs_and_what_waits_go_off_what_the_encoders_get_but_not_all() {
     let start = Instant::now();
     let mut congestion = congestion(start, None);
-    let media = |congestion: &Congestion| congestion.estimate().map_or(0, |e| e.media);
+    let media = |congestion: &Congestion| congestion.estimate(start).map_or(0, |e| e.media);
     send(&mut congestion, start, 100);
     let calm = media(&congestion);
-    let total = congestion.estimate().map_or(0, |e| e.total);
+    let total = congestion.estimate(start).map_or(0, |e| e.total);
     assert!(calm > total * 9 / 10 && calm < total, "{calm} of {total}");
     for step in 100..400 {
         let now = start + step * 8 * MS;
@@ -261,6 +261,6 @@ fn what_was_measured_of_a_former_path_holds_nothing_back() {
     congestion.another_path(now);
     congestion.prepare(true, None, now);
     assert!(congestion.pacer.may_leave(now));
-    assert!(congestion.estimate().map(|e| e.total) > Some(300_000));
+    assert!(congestion.estimate(start).map(|e| e.total) > Some(300_000));
     assert!(congestion.probe.is_some(), "the new one is probed");
 }

@@ -53,6 +53,8 @@ fn rtx() -> Resending {
     Resending {
         rtx: Some((2, 97)),
         mid: Some((1, Bytes::from_static(b"v"))),
+        rid: None,
+        media_rid: None,
         send_time: None,
     }
 }
@@ -136,6 +138,30 @@ fn header_extensions_of_the_stream_are_repeated_and_the_time_is_that_of_the_repa
 }
 
 #[test]
+fn a_long_header_extension_is_repeated_with_the_mid_of_rtx_beside_it() {
+    let mut test = Test::new(Resending {
+        mid: Some((1, Bytes::from_static(b"0"))),
+        ..rtx()
+    });
+    let mut header = rtp::header::Header {
+        version: 2,
+        sequence_number: 9,
+        ssrc: 1,
+        ..Default::default()
+    };
+    let long = Bytes::from_static(&[7; 40]);
+    header.set_extension(4, long.clone()).unwrap();
+    let payload = Bytes::from_static(&[1]);
+    test.history
+        .sent(&rtp::Packet { header, payload }, test.start);
+    let packets = test.asked(&[9], 1000, None);
+    let again = &packets[0].header;
+    assert_eq!(again.get_extension(4), Some(long));
+    assert_eq!(again.get_extension(1).as_deref(), Some(&b"0"[..]));
+    assert_eq!(again.extension_profile, 0x1000);
+}
+
+#[test]
 fn without_rtx_the_packet_goes_out_as_it_was() {
     let mut test = Test::new(Resending {
         send_time: Some(2),
@@ -144,7 +170,7 @@ fn without_rtx_the_packet_goes_out_as_it_was() {
     test.sent(5, 3, 0);
     // In RED, with its send time and its transport-wide number.
     let stream = &test.history.streams[&1];
-    let mut left = stream.packets[0].packet.clone();
+    let mut left = stream.packets[0].packet();
     left.payload = Bytes::from_static(&[96, 7, 7, 7]);
     for (id, value) in [(2, &[1, 2, 3][..]), (3, &[0, 9])] {
         let value = Bytes::from_static(value);
@@ -230,7 +256,7 @@ fn history_is_bounded_in_time_packets_and_bytes() {
     (30000..30200).for_each(|n| test.sent(n, 1 << 20, 3000));
     assert!(test.history.streams[&1].bytes <= MOST_BYTES);
     let packets = &test.history.streams[&1].packets;
-    let bytes: usize = packets.iter().map(|entry| entry.packet.payload.len()).sum();
+    let bytes: usize = packets.iter().map(|entry| entry.payload.len()).sum();
     assert_eq!(bytes, test.history.streams[&1].bytes);
 }
 
@@ -265,4 +291,25 @@ fn no_more_repairs_wait_than_there_is_room_for() {
     (0..5000).for_each(|n| test.sent(n, 3, 0));
     let numbers: Vec<u16> = (0..5000).collect();
     assert_eq!(test.asked(&numbers, 10, None).len(), MOST_WAITING);
+}
+
+#[test]
+fn what_waits_is_not_repaired_once_a_key_frame_is_wanted() {
+    let mut test = Test::new(rtx());
+    (1..=3).for_each(|number| test.sent(number, 1000, 0));
+    let nack = TransportLayerNack {
+        sender_ssrc: 5,
+        media_ssrc: 1,
+        nacks: nack_pairs_from_sequence_numbers(&[1, 2]),
+    };
+    test.history.asked(&nack, test.start + ms(50), None);
+    test.history.given_up(7);
+    assert!(test.history.has_waiting(), "that was another stream's");
+    test.history.given_up(1);
+    assert!(!test.history.has_waiting());
+    assert_eq!(
+        test.asked(&[2, 3], 60, None).len(),
+        3,
+        "what is asked for later is sent, and what it wants twice is sent twice"
+    );
 }

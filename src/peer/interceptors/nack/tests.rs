@@ -9,7 +9,7 @@ struct Test {
     requests: Requests,
     answers: AnswerTime,
     start: Instant,
-    patience: Duration,
+    patience: (Duration, Duration),
 }
 
 impl Test {
@@ -25,7 +25,7 @@ impl Test {
             requests,
             answers,
             start: Instant::now(),
-            patience: ms(patience),
+            patience: (ms(patience), Duration::ZERO),
         }
     }
 
@@ -83,6 +83,72 @@ fn it_is_given_up_when_no_answer_can_come_in_time() {
     assert_eq!(times, [0, 53, 106]);
     assert_eq!(given_up, Some((159, 100)));
     assert_eq!(test.requests.next(), None);
+}
+
+#[test]
+fn the_last_request_is_made_although_the_timer_runs_late() {
+    let mut test = Test::new(Some(50), 110);
+    (0..20).for_each(|_| test.answers.measured(ms(70)));
+    (0..20).for_each(|_| test.answers.measured(ms(50)));
+    assert!(test.answers.limit() > ms(57), "{:?}", test.answers);
+    test.missing(101, 1, 0);
+    let mut asked = Vec::new();
+    while let Some(next) = test.requests.next().filter(|at| *at < test.start + ms(100)) {
+        let late = next + ms(2);
+        let due = test.requests.poll(late, &test.answers, test.patience);
+        asked.extend(due.unwrap().ask);
+    }
+    assert_eq!(asked, [100, 100]);
+}
+
+#[test]
+fn an_answer_in_time_is_asked_for_before_one_that_is_late() {
+    for overtime in [0, 150] {
+        let mut test = Test::new(Some(50), 110);
+        test.requests.redundancy.unanswered = 0.01;
+        (0..20).for_each(|_| test.answers.measured(ms(70)));
+        (0..20).for_each(|_| test.answers.measured(ms(50)));
+        test.patience.1 = ms(overtime);
+        test.missing(101, 1, 0);
+        let (asked, _) = test.run(1000);
+        let in_time = asked.iter().filter(|(at, _)| *at <= 60).count();
+        assert_eq!(in_time, 2, "{overtime}: {asked:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_is_waited_for_though_another_request_would_be_too_late() {
+    let mut test = Test::new(Some(50), 120);
+    test.missing(101, 1, 0);
+    let (asked, given_up) = test.run(1000);
+    let times: Vec<u64> = asked.iter().map(|(at, _)| *at).collect();
+    // The next one would go at 85, and its answer come at 135; that of 42 is overdue at 95.
+    assert_eq!(times, [0, 42]);
+    assert_eq!(given_up, Some((95, 100)));
+}
+
+#[test]
+fn where_few_answers_fit_into_the_time_the_first_is_not_waited_for() {
+    for (patience, times) in [(140, vec![0, 42, 85]), (160, vec![0, 53, 106])] {
+        let mut test = Test::new(Some(50), patience);
+        test.missing(101, 1, 0);
+        let (asked, _) = test.run(1000);
+        let seen: Vec<u64> = asked.iter().map(|(at, _)| *at).collect();
+        assert_eq!(seen, times, "{patience}");
+    }
+    // What may come late is asked for like the rest, and for longer.
+    let mut test = Test::new(Some(50), 140);
+    test.patience.1 = ms(60);
+    test.missing(101, 1, 0);
+    let (asked, given_up) = test.run(1000);
+    let seen: Vec<u64> = asked.iter().map(|(at, _)| *at).collect();
+    assert_eq!(seen, [0, 42, 85, 127]);
+    assert!(given_up.is_some_and(|(at, _)| at > 170), "{given_up:?}");
+    // Where answers come, there is no hurry.
+    let mut test = Test::new(Some(50), 140);
+    test.requests.redundancy.unanswered = 0.01;
+    test.missing(101, 1, 0);
+    assert_eq!(test.run(52).0.len(), 1);
 }
 
 #[test]
