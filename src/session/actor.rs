@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::media::fec::Wanted;
 use crate::peer::{Peer, PeerConfig, PeerError, PeerEvent, PeerFactory};
@@ -23,12 +23,6 @@ use super::negotiation::{Agreement, Wish};
 use super::reconnect::Reconnect;
 use super::wire::Wire;
 use super::{Command, SessionConfig, Shared};
-
-/// What was sent may take this long to be acknowledged before we say bye all the same.
-const DRAIN_LIMIT: Duration = Duration::from_secs(4);
-/// After a bye by signalling, media that is still on its way has this long; before the connection
-/// is up, our own peer has it to say what is wrong, which explains more than the bye.
-const LINGER: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(
     config: SessionConfig,
@@ -60,6 +54,7 @@ pub(super) async fn run(
         },
         wish_patience: config.options.wish_patience,
         fec: config.options.fec,
+        offers_data: config.options.offers_data,
         reconnect: config.options.reconnect,
         factory,
         shared: shared.clone(),
@@ -78,6 +73,7 @@ pub(super) async fn run(
         agreement: Agreement::default(),
         offering: None,
         offer_due: false,
+        data_due: false,
         restarting: false,
         told_left_out: Vec::new(),
     };
@@ -87,6 +83,7 @@ pub(super) async fn run(
         outcome = call.make() => outcome,
     };
     call.end(outcome).await;
+    shared.end_channels();
     shared.done.set();
 }
 
@@ -101,6 +98,8 @@ pub(super) struct Call {
     wish_patience: Option<Duration>,
     /// How video is protected, if the remote takes it.
     pub(super) fec: Option<Wanted>,
+    /// Data channels are offered, though this side opens none.
+    pub(super) offers_data: bool,
     pub(super) reconnect: Option<Reconnect>,
     pub(super) peer_events: Option<mpsc::Receiver<PeerEvent>>,
     /// Candidates that came before the description they belong to.
@@ -121,6 +120,8 @@ pub(super) struct Call {
     /// Our offer that waits for its answer, and whether it is out of date already.
     pub(super) offering: Option<Agreement>,
     pub(super) offer_due: bool,
+    /// A data channel was added while a description was awaited.
+    pub(super) data_due: bool,
     /// An offer with new ICE credentials waits for its answer.
     pub(super) restarting: bool,
     /// Streams that the user knows are not sent.
@@ -130,7 +131,7 @@ pub(super) struct Call {
 }
 
 /// What one turn of waiting brought.
-enum Turn {
+pub(super) enum Turn {
     Command(Command),
     Message(Message),
     Peer(PeerEvent),
@@ -220,6 +221,7 @@ impl Call {
             e => CallError::Peer(e),
         })?;
         self.peer_events = Some(events);
+        self.prepare_data(&peer);
         self.shared.set_peer(peer.clone());
         Ok(peer)
     }
@@ -258,6 +260,7 @@ impl Call {
                     self.wish = wish;
                     self.offer_due = true;
                 }
+                Some(Turn::Command(Command::Data)) => self.data_due = true,
                 Some(_) => {}
                 None => return Ok(None),
             }
@@ -270,7 +273,7 @@ impl Call {
         }
     }
 
-    async fn apply_candidate(&mut self, peer: &Arc<dyn Peer>, candidate: Candidate) {
+    pub(super) async fn apply_candidate(&mut self, peer: &Arc<dyn Peer>, candidate: Candidate) {
         let Candidate {
             candidate,
             mid,
@@ -284,138 +287,9 @@ impl Call {
         }
     }
 
-    /// Until the call ends.
-    async fn talk(&mut self) -> Result<EndCause, CallError> {
-        let Some(peer) = self.shared.peer() else {
-            return Err(CallError::Peer(PeerError::Closed));
-        };
-        if std::mem::take(&mut self.offer_due) {
-            self.renegotiate(&peer).await;
-        }
-        let mut linger_until: Option<Instant> = None;
-        loop {
-            if self.finish_asked && self.receiving() {
-                return Ok(EndCause::Local);
-            }
-            if self.finish_asked && self.connected {
-                return self.deliver(&peer).await;
-            }
-            let turn = tokio::select! {
-                turn = self.turn(true) => match turn {
-                    // Media flows without signalling.
-                    Err(CallError::Signalling(error)) if self.connected => {
-                        self.tell(Event::Notice(error.to_string())).await;
-                        self.give_offer_up("signalling ended before the offer was answered").await;
-                        continue;
-                    }
-                    turn => turn?,
-                },
-                () = sleep_until(linger_until.unwrap_or_else(Instant::now)),
-                    if linger_until.is_some() => {
-                    return if self.connected { Ok(EndCause::Remote) } else { Err(hung_up()) };
-                }
-            };
-            match turn {
-                Some(Turn::Peer(PeerEvent::Connected)) => {
-                    self.connected = true;
-                    let info = peer.transport_info().await;
-                    self.tell(Event::Connected(info)).await;
-                }
-                Some(Turn::Peer(PeerEvent::Silent)) => self.restart_ice(&peer).await,
-                Some(Turn::Peer(PeerEvent::Estimate(estimate))) => {
-                    self.tell(Event::Estimate(estimate)).await;
-                }
-                Some(Turn::Peer(PeerEvent::KeyFrameRequest(stream))) => {
-                    if let Some(local) = self.local_of(stream) {
-                        self.tell(Event::KeyFrameRequest(local)).await;
-                    }
-                }
-                Some(Turn::Peer(PeerEvent::RemoteClosed { said_bye })) if self.connected => {
-                    self.streams_over = said_bye;
-                    // DTLS is closed: nothing can follow it.
-                    return Ok(EndCause::Remote);
-                }
-                Some(Turn::Peer(PeerEvent::RemoteClosed { .. })) => {
-                    linger_until.get_or_insert_with(|| Instant::now() + LINGER);
-                }
-                Some(Turn::Peer(PeerEvent::Failed(error))) if self.connected => {
-                    return Err(CallError::Lost(error));
-                }
-                Some(Turn::Peer(PeerEvent::Failed(error))) => {
-                    return Err(CallError::NotConnected(error));
-                }
-                Some(Turn::Message(Message::Bye)) => {
-                    self.remote_said_bye = true;
-                    self.streams_over = true;
-                    linger_until.get_or_insert_with(|| Instant::now() + LINGER);
-                }
-                Some(Turn::Message(Message::Refuse(refusal))) if self.restarting => {
-                    log::debug!(target: "rswebrtc::session", "no ICE restart: {}", refusal.reason);
-                    let silent = "the remote stopped answering".to_owned();
-                    return Err(CallError::Lost(PeerError::Ice(silent)));
-                }
-                Some(Turn::Message(Message::Refuse(refusal))) => {
-                    self.tell(Event::Notice(refusal.reason)).await;
-                }
-                Some(Turn::Message(Message::Candidate(c))) => self.apply_candidate(&peer, c).await,
-                Some(Turn::Message(Message::Description(d))) => self.hear(&peer, d).await,
-                Some(Turn::Command(Command::Wish(wish))) => {
-                    self.wish = wish;
-                    self.renegotiate(&peer).await;
-                }
-                Some(Turn::Command(Command::Finish)) => self.finish_asked = true,
-                None => return Ok(EndCause::Remote),
-            }
-        }
-    }
-
-    /// Waits until the remote has everything, unless it goes first.
-    async fn deliver(&mut self, peer: &Arc<dyn Peer>) -> Result<EndCause, CallError> {
-        let drained = timeout(DRAIN_LIMIT, peer.drained());
-        tokio::pin!(drained);
-        loop {
-            tokio::select! {
-                result = &mut drained => {
-                    if result.is_err() {
-                        log::warn!(
-                            target: "rswebrtc::session",
-                            "the remote did not acknowledge the last packets within {DRAIN_LIMIT:?}"
-                        );
-                    }
-                    return Ok(EndCause::Local);
-                }
-                turn = self.turn(true) => match turn {
-                    // What is left to deliver needs no signalling.
-                    Err(error) => self.tell(Event::Notice(error.to_string())).await,
-                    Ok(Some(Turn::Peer(PeerEvent::RemoteClosed { .. })) | None) => {
-                        return Ok(EndCause::Remote);
-                    }
-                    Ok(Some(Turn::Message(Message::Bye))) => {
-                        self.remote_said_bye = true;
-                        return Ok(EndCause::Remote);
-                    }
-                    Ok(Some(Turn::Peer(PeerEvent::Failed(error)))) => {
-                        return Err(CallError::Lost(error));
-                    }
-                    Ok(Some(_)) => {}
-                }
-            }
-        }
-    }
-
-    fn local_of(&self, stream: usize) -> Option<usize> {
-        let agreed = &self.agreement.agreed;
-        agreed.iter().find(|a| a.stream == stream).map(|a| a.local)
-    }
-
-    /// A receiver has nothing to deliver: it ends when asked.
-    fn receiving(&self) -> bool {
-        matches!(self.wish, Wish::Receive(_))
-    }
-
     /// Waits for the next thing to happen. `None`: the element is gone. Messages of the remote
     /// are left alone unless `read_messages`.
-    async fn turn(&mut self, read_messages: bool) -> Result<Option<Turn>, CallError> {
+    pub(super) async fn turn(&mut self, read_messages: bool) -> Result<Option<Turn>, CallError> {
         loop {
             let peer_event = async {
                 match &mut self.peer_events {
@@ -462,16 +336,6 @@ impl Call {
         // that the element is gone.
         let _ = self.events.send(event).await;
     }
-}
-
-fn hung_up() -> CallError {
-    SignallingError::Closed(
-        "the other side hung up before the connection was up: it may have refused the \
-         description, found no way to connect, or was stopped. See what it said, and start both \
-         sides anew"
-            .to_owned(),
-    )
-    .into()
 }
 
 pub(super) fn refused(kind: &'static str, error: PeerError) -> CallError {

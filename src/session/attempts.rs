@@ -80,6 +80,7 @@ impl Call {
                 () = sleep_until(until) => break,
                 command = self.commands.recv() => match command {
                     Some(Command::Wish(wish)) => self.wish = wish,
+                    Some(Command::Data) => {}
                     Some(Command::Finish) | None => return Ok(false),
                 },
             }
@@ -87,7 +88,7 @@ impl Call {
         self.wire = Wire::connect(reconnect.again.build(), self.role);
         self.agreement = Agreement::default();
         self.offering = None;
-        self.offer_due = false;
+        (self.offer_due, self.data_due) = (false, false);
         self.restarting = false;
         self.candidates.clear();
         self.told_left_out.clear();

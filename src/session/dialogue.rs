@@ -12,7 +12,10 @@ use crate::signalling::message::{Description, DescriptionType, Message, Refusal,
 use super::actor::{Call, refused};
 use super::error::CallError;
 use super::event::Event;
-use super::negotiation::{self, AgreedStream, Agreement, Wish};
+use super::negotiation::{self, AgreedStream, Agreement};
+
+const NO_OFFER: &str = "this side answers, and the signalling in use carries no offer of its own: \
+                        the other side has to make a new one, or set role=offer here";
 
 impl Call {
     /// Offers what is wished for now.
@@ -36,7 +39,9 @@ impl Call {
     ) -> Result<(), CallError> {
         let answer = Remote::read(&text).map_err(|e| CallError::description("answer", &e))?;
         let offered = self.offering.as_ref().unwrap_or(&self.agreement);
-        let mut agreement = negotiation::read_answer(&self.wish, offered, &answer)?;
+        let read = negotiation::read_answer(&self.wish, offered, &answer);
+        let mut agreement =
+            read.or_else(|error| negotiation::data::read_answer(offered, &answer).ok_or(error))?;
         negotiation::protection::read_answer(self.fec, &answer, &mut agreement);
         // Media may come with the first packet that ICE lets through: its way is ready by then.
         let streams = agreement.streams.clone();
@@ -49,7 +54,9 @@ impl Call {
 
     /// What to answer to `offer`.
     pub(super) fn plan_answer(&self, offer: &Remote) -> Result<Agreement, CallError> {
-        let mut plan = negotiation::answer(&self.wish, offer, &self.agreement)?;
+        let plan = negotiation::answer(&self.wish, offer, &self.agreement);
+        let mut plan =
+            plan.or_else(|error| negotiation::data::answer(&self.wish, offer).ok_or(error))?;
         negotiation::protection::answer(self.fec, offer, &mut plan);
         Ok(plan)
     }
@@ -73,20 +80,19 @@ impl Call {
     async fn publish(&mut self, agreement: Agreement, peer: &Arc<dyn Peer>) {
         let mut told = Vec::with_capacity(agreement.agreed.len());
         for stream in &agreement.agreed {
-            let queue = match stream.direction {
-                Direction::RecvOnly => {
-                    let queue = peer.inbound(stream.stream);
-                    if let Some(queue) = &queue {
-                        queue.keep(self.reconnect.is_some());
-                    }
-                    queue
+            if stream.direction != Direction::RecvOnly {
+                peer.set_send_codec(stream.stream, stream.codec.clone());
+                told.push((stream.clone(), None));
+                continue;
+            }
+            for stream in stream.outputs() {
+                let queue = peer.inbound_of(stream.stream, stream.output);
+                if let Some(queue) = &queue {
+                    // It ends with the call, and not before the call's end was told.
+                    queue.keep(true);
                 }
-                _ => {
-                    peer.set_send_codec(stream.stream, stream.codec.clone());
-                    None
-                }
-            };
-            told.push((stream.clone(), queue));
+                told.push((stream, queue));
+            }
         }
         self.end_what_does_not_go_on(&told);
         self.shared.set_agreed(agreement.agreed.clone());
@@ -114,6 +120,12 @@ impl Call {
         if self.offering.is_some() {
             // One offer at a time; the next one when this is answered.
             self.offer_due = true;
+            return;
+        }
+        if let Some(settled) = negotiation::settle(&self.wish, &self.agreement) {
+            if settled.locals != self.agreement.locals {
+                self.publish(settled, peer).await;
+            }
             return;
         }
         if !self.may_offer {
@@ -211,6 +223,9 @@ impl Call {
         for local in added {
             self.tell(Event::LeftOut(local, why.to_owned())).await;
         }
+        if !self.offer_due {
+            self.refuse_channels(why).await;
+        }
     }
 
     async fn answer_again(&mut self, peer: &Arc<dyn Peer>, text: String) -> Result<(), CallError> {
@@ -221,13 +236,17 @@ impl Call {
         Ok(())
     }
 
-    /// This side cannot offer: says what is not sent.
+    /// This side cannot offer: says what is not sent, and that nothing is received.
     async fn tell_left_out(&mut self) {
-        let Wish::Send(streams) = &self.wish else {
-            return;
-        };
+        let receives = |stream: &AgreedStream| stream.direction.receives();
+        if self.wish.receiving().is_some() && !self.agreement.agreed.iter().any(receives) {
+            self.tell(Event::Notice(format!("nothing is received: {NO_OFFER}")))
+                .await;
+        }
         let carried = |local: &usize| self.agreement.locals.contains(&Some(*local));
-        let left_out: Vec<usize> = streams
+        let left_out: Vec<usize> = self
+            .wish
+            .streams()
             .iter()
             .enumerate()
             .filter(|(local, sending)| !sending.removed && !carried(local))
@@ -236,13 +255,7 @@ impl Call {
             .collect();
         self.told_left_out.extend(&left_out);
         for local in left_out {
-            self.tell(Event::LeftOut(
-                local,
-                "this side answers, and the signalling in use carries no offer of its own: the \
-                 other side has to make a new one, or set role=offer here"
-                    .to_owned(),
-            ))
-            .await;
+            self.tell(Event::LeftOut(local, NO_OFFER.to_owned())).await;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::signalling::SignallingError;
 use crate::signalling::message::{Refusal, RefusalKind};
 
 /// Ends a call.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The descriptions could not be exchanged.

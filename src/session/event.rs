@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::media::queue::InboundQueue;
+use crate::peer::data::DataChannel;
 use crate::peer::{Estimate, TransportInfo};
 
 use super::error::CallError;
@@ -34,6 +35,10 @@ pub enum Event {
     },
     /// The remote asks for a key frame of this local stream.
     KeyFrameRequest(usize),
+    /// The remote sends nothing more, and the call goes on: what it sent is in the queues.
+    StreamsOver,
+    /// A data channel opened or closed; the remote may have opened it.
+    Channel(Arc<DataChannel>),
     /// What the path to the remote carries now.
     Estimate(Estimate),
     /// The call is over in good order; what was received is in the queues, which are ended.

@@ -1,11 +1,31 @@
 // SPDX-License-Identifier: MPL-2.0
 //! The end of a call, however it came: bye where it is due, everything freed, the cause told.
 
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
 use crate::signalling::message::Message;
 
 use super::actor::Call;
 use super::error::CallError;
 use super::event::{EndCause, Event};
+
+/// An element takes the last event at once, on a thread of its own, and closes the channel; unless
+/// it is gone or stuck.
+const HEARD_LIMIT: Duration = Duration::from_secs(2);
+
+/// Waits until whoever hears `of` has acted on the last event. Streams that end before an element has
+/// posted its error make a pipeline end with EOS, as if all were well.
+pub(super) async fn heard(of: &[mpsc::Sender<Event>]) {
+    let all = async {
+        for events in of {
+            events.closed().await;
+        }
+    };
+    let _ = timeout(HEARD_LIMIT, all).await;
+}
 
 impl Call {
     /// Says bye, frees everything, tells how it ended.
@@ -21,8 +41,11 @@ impl Call {
         // overflow: nudge: room is plenty unless the element stopped reading, then it is stopping.
         let _ = self.events.try_send(event);
         self.wire.end().await;
-        // The element ends its streams when it gets the event, after it has said why; this is for
-        // the one that does not.
+        tokio::select! {
+            () = self.shared.cancel.cancelled() => {}
+            () = heard(std::slice::from_ref(&self.events)) => {}
+        }
+        // The element has ended its streams when it got the event; this is for the one that has not.
         self.end_queues();
     }
 
@@ -51,13 +74,12 @@ impl Call {
         let Some(peer) = self.shared.peer() else {
             return;
         };
-        for queue in self
-            .shared
-            .agreed()
-            .iter()
-            .filter_map(|a| peer.inbound(a.stream))
-        {
-            queue.end();
+        for stream in self.shared.agreed().iter() {
+            for output in stream.outputs() {
+                if let Some(queue) = peer.inbound_of(output.stream, output.output) {
+                    queue.end();
+                }
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::media::fec::Wanted;
+use crate::media::layers::Choice;
 use crate::media::rtp_packet::OutboundFrame;
 use crate::peer::{BitrateLimits, IceServer, PeerFactory};
 use crate::signalling::http::server::{Arrival, Server, ServerConfig};
@@ -83,6 +84,8 @@ struct Shared {
     begun: Notify,
     /// Of each peer; those who come get it, too.
     bitrate: Mutex<BitrateLimits>,
+    /// Which layer of a picture goes on; those who come get it, too.
+    layer: Mutex<Choice>,
     finish: CancellationToken,
     cancel: CancellationToken,
     /// All calls are over.
@@ -104,6 +107,7 @@ impl Host {
             fan: Fan::default(),
             begun: Notify::new(),
             bitrate: Mutex::new(config.bitrate),
+            layer: Mutex::default(),
             finish: CancellationToken::new(),
             cancel: CancellationToken::new(),
             done: Done::default(),
@@ -152,10 +156,18 @@ impl Host {
         }
     }
 
-    /// Asks peer `id` for a key frame of stream `stream` (PLI).
-    pub fn request_key_frame(&self, id: &str, stream: usize) {
+    /// Asks peer `id` for a key frame of output `output` of stream `stream` (PLI).
+    pub fn request_key_frame(&self, id: &str, stream: usize, output: usize) {
         if let Some(session) = self.shared.fan.session(id) {
-            session.request_key_frame(stream);
+            session.request_key_frame(stream, output);
+        }
+    }
+
+    /// Which layer of a picture goes on, of those who are there and of those who come.
+    pub fn set_layer(&self, choice: Choice) {
+        *self.shared.lock_layer() = choice.clone();
+        for (_, session) in self.shared.fan.sessions() {
+            session.set_layer(choice.clone());
         }
     }
 
@@ -198,6 +210,12 @@ impl Host {
         self.shared.closed.wait(timeout)
     }
 
+    /// Whether data channels were agreed with a peer.
+    pub fn has_data(&self) -> bool {
+        let mut sessions = self.shared.fan.sessions().into_iter();
+        sessions.any(|(_, session)| session.has_data())
+    }
+
     /// Counters of every stream of every peer.
     pub fn stats(&self) -> Vec<PeerStats> {
         let sessions = self.shared.fan.sessions();
@@ -205,8 +223,13 @@ impl Host {
             let mut all = Vec::with_capacity(sessions.len());
             for (id, session) in sessions {
                 let streams = session.collect_stats().await;
-                let path = session.path_stats();
-                all.push(PeerStats { id, streams, path });
+                let (path, channels) = (session.path_stats(), session.channels());
+                all.push(PeerStats {
+                    id,
+                    streams,
+                    path,
+                    channels,
+                });
             }
             all
         };
@@ -219,6 +242,11 @@ impl Shared {
     fn lock_bitrate(&self) -> MutexGuard<'_, BitrateLimits> {
         // Replaced whole.
         self.bitrate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_layer(&self) -> MutexGuard<'_, Choice> {
+        // Replaced whole.
+        self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -347,11 +375,13 @@ impl Running {
                 reconnect: None,
                 bitrate: *self.shared.lock_bitrate(),
                 fec: self.fec,
+                offers_data: false,
             },
         };
         let (session, mut from_session) =
             Session::start(config, self.factory.clone(), &self.shared.handle);
         let session = Arc::new(session);
+        session.set_layer(self.shared.lock_layer().clone());
         session.begin();
         self.shared.fan.add(id.clone(), session.clone());
         let (shared, events) = (self.shared.clone(), self.events.clone());
@@ -373,6 +403,8 @@ impl Running {
                 }
             }
             shared.fan.remove(&id);
+            // The session waits until its last event was taken.
+            drop(from_session);
             session.done().await;
         }
     }

@@ -9,6 +9,7 @@ mod actor;
 pub mod addresses;
 mod attempts;
 pub mod calls;
+mod channels;
 mod dialogue;
 mod done;
 pub mod error;
@@ -18,9 +19,12 @@ mod farewell;
 pub mod host;
 pub mod negotiation;
 pub mod reconnect;
+pub mod shared_call;
+mod talking;
 mod wire;
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +33,9 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::media::fec::Wanted;
+use crate::media::layers::Choice;
 use crate::media::rtp_packet::OutboundFrame;
+use crate::peer::data::DataChannel;
 use crate::peer::{BitrateLimits, IceServer, PathStats, Peer, PeerFactory, StreamStats};
 use crate::signalling::{Role, Signaller};
 
@@ -37,6 +43,7 @@ use done::Done;
 use event::Event;
 use negotiation::{AgreedStream, Wish};
 use reconnect::Reconnect;
+use talking::DRAIN_LIMIT;
 
 /// Events that may wait for the element; the actor awaits room.
 const EVENT_CAPACITY: usize = 64;
@@ -73,6 +80,8 @@ pub struct SessionOptions {
     pub bitrate: BitrateLimits,
     /// How video is protected, if the other side takes it.
     pub fec: Option<Wanted>,
+    /// Data channels are offered, though this side opens none. They are taken anyway.
+    pub offers_data: bool,
 }
 
 /// A running call.
@@ -87,6 +96,8 @@ pub struct Session {
 enum Command {
     /// What this side sends or receives, from now on.
     Wish(Wish),
+    /// There is another data channel: it may be the first.
+    Data,
     /// Everything was pushed: deliver it, say bye, end.
     Finish,
 }
@@ -98,6 +109,8 @@ struct Shared {
     begun: Notify,
     cancel: CancellationToken,
     done: Done,
+    /// Data channels that this side opens, on each connection.
+    channels: Mutex<Vec<Arc<DataChannel>>>,
 }
 
 /// The connection now; a call that reconnects has several, one after the other.
@@ -105,6 +118,8 @@ struct Shared {
 struct Current {
     peer: Option<Arc<dyn Peer>>,
     agreed: Arc<Vec<AgreedStream>>,
+    /// Which layer of a picture goes on.
+    layer: Choice,
 }
 
 impl Session {
@@ -122,6 +137,7 @@ impl Session {
             begun: Notify::new(),
             cancel: CancellationToken::new(),
             done: Done::default(),
+            channels: Mutex::default(),
         });
         let farewell_limit = config.signaller.farewell_limit();
         handle.spawn(actor::run(config, factory, shared.clone(), inbox, events));
@@ -155,6 +171,26 @@ impl Session {
         }
     }
 
+    /// Opens a data channel, now or once there is a connection.
+    pub fn open_channel(&self, channel: Arc<DataChannel>) {
+        self.shared.lock_channels().push(channel.clone());
+        if let Some(peer) = self.shared.peer() {
+            peer.open_channel(channel);
+            self.command(Command::Data);
+        }
+    }
+
+    /// Whether both sides agreed on data channels.
+    pub fn has_data(&self) -> bool {
+        self.shared.peer().is_some_and(|peer| peer.has_data())
+    }
+
+    /// Data channels that are not closed, those of the remote among them.
+    pub fn channels(&self) -> Vec<Arc<DataChannel>> {
+        let peer = self.shared.peer();
+        peer.map(|peer| peer.channels()).unwrap_or_default()
+    }
+
     /// Queues a frame of local stream `local`; `false` when it was dropped.
     pub fn push_frame(&self, local: usize, frame: OutboundFrame) -> bool {
         match self.shared.sender(local) {
@@ -172,13 +208,23 @@ impl Session {
 
     /// Which local streams flow.
     pub fn sent(&self) -> Vec<usize> {
-        self.shared.agreed().iter().map(|a| a.local).collect()
+        let agreed = self.shared.agreed();
+        let sent = agreed.iter().filter(|a| a.direction.sends());
+        sent.map(|a| a.local).collect()
     }
 
-    /// Asks the remote for a key frame of stream `stream` (PLI).
-    pub fn request_key_frame(&self, stream: usize) {
+    /// Asks the remote for a key frame of output `output` of stream `stream` (PLI).
+    pub fn request_key_frame(&self, stream: usize, output: usize) {
         if let Some(peer) = self.shared.peer() {
-            peer.request_key_frame(stream);
+            peer.request_key_frame_of(stream, output);
+        }
+    }
+
+    /// Which layer of a picture goes on from now on, where the remote sends several.
+    pub fn set_layer(&self, choice: Choice) {
+        self.shared.lock_current().layer = choice.clone();
+        if let Some(peer) = self.shared.peer() {
+            peer.set_layer(choice);
         }
     }
 
@@ -218,6 +264,27 @@ impl Session {
         self.shared.cancel.cancel();
     }
 
+    /// Waits at most `limit` until the remote has all that was pushed; tells whether it has.
+    pub(super) async fn delivered(&self, limit: Duration) -> bool {
+        let Some(peer) = self.shared.peer() else {
+            return true;
+        };
+        tokio::time::timeout(limit, peer.drained()).await.is_ok()
+    }
+
+    /// Nothing more is sent of the streams at these places of the wish, and their m-lines stay as
+    /// they are.
+    pub(super) fn end_sending(&self, own: Range<usize>) {
+        let Some(peer) = self.shared.peer() else {
+            return;
+        };
+        for stream in self.shared.agreed().iter() {
+            if stream.direction.sends() && own.contains(&stream.local) {
+                peer.end_sending(stream.stream);
+            }
+        }
+    }
+
     /// Completes when the call is over.
     pub(super) async fn done(&self) {
         self.shared.done.reached().await;
@@ -251,11 +318,25 @@ impl Shared {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Nobody waits at a channel of a call that is over.
+    fn end_channels(&self) {
+        for channel in self.lock_channels().drain(..) {
+            channel.closed("the call ended");
+        }
+    }
+
+    fn lock_channels(&self) -> std::sync::MutexGuard<'_, Vec<Arc<DataChannel>>> {
+        // Only ever grows by one.
+        self.channels
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     /// The peer that sends local stream `local`, and what it calls it.
     fn sender(&self, local: usize) -> Option<(Arc<dyn Peer>, usize)> {
         let current = self.lock_current();
-        let mut agreed = current.agreed.iter();
-        let stream = agreed.find(|a| a.local == local)?.stream;
+        let mut sent = current.agreed.iter().filter(|a| a.direction.sends());
+        let stream = sent.find(|a| a.local == local)?.stream;
         Some((current.peer.clone()?, stream))
     }
 
@@ -264,14 +345,16 @@ impl Shared {
     }
 
     fn set_peer(&self, peer: Arc<dyn Peer>) {
-        *self.lock_current() = Current {
-            peer: Some(peer),
-            agreed: Arc::default(),
-        };
+        let mut current = self.lock_current();
+        peer.set_layer(current.layer.clone());
+        current.peer = Some(peer);
+        current.agreed = Arc::default();
     }
 
     fn take_peer(&self) -> Option<Arc<dyn Peer>> {
-        std::mem::take(&mut *self.lock_current()).peer
+        let mut current = self.lock_current();
+        current.agreed = Arc::default();
+        current.peer.take()
     }
 
     fn agreed(&self) -> Arc<Vec<AgreedStream>> {
@@ -290,7 +373,11 @@ impl Shared {
         let mut all = Vec::with_capacity(agreed.len());
         if let Some(peer) = peer {
             for stream in agreed.iter() {
-                all.push((stream.clone(), peer.stats(stream.stream).await));
+                let stats = match stream.direction.sends() {
+                    true => peer.sent_stats(stream.stream).await,
+                    false => peer.stats(stream.stream).await,
+                };
+                all.push((stream.clone(), stats));
             }
         }
         all

@@ -8,7 +8,7 @@ use super::event::EndCause;
 use super::*;
 use crate::media::codec::{Codec, supported};
 use crate::media::queue::InboundQueue;
-use crate::peer::{PeerConfig, PeerError, PeerEvent, StreamConfig, TransportInfo};
+use crate::peer::{Direction, PeerConfig, PeerError, PeerEvent, StreamConfig, TransportInfo};
 use crate::signalling::message::{Description, DescriptionType, Message};
 use crate::signalling::{Exchange, SignallingError};
 
@@ -28,7 +28,7 @@ fn vp8(count: usize) -> Wish {
 }
 
 /// Hands the exchange to the test.
-struct Played(tokio::sync::oneshot::Sender<Exchange>);
+pub(super) struct Played(pub(super) tokio::sync::oneshot::Sender<Exchange>);
 
 #[async_trait::async_trait]
 impl Signaller for Played {
@@ -41,15 +41,22 @@ impl Signaller for Played {
 }
 
 #[derive(Default)]
-struct FakePeer {
-    drained: AtomicUsize,
-    closed: AtomicUsize,
-    frames: AtomicUsize,
+pub(super) struct FakePeer {
+    pub(super) drained: AtomicUsize,
+    pub(super) closed: AtomicUsize,
+    pub(super) frames: AtomicUsize,
+    /// Directions of the m-lines of each offer.
+    pub(super) offers: Mutex<Vec<Vec<Direction>>>,
+    /// M-lines of which nothing more is sent.
+    pub(super) ended: Mutex<Vec<usize>>,
+    pub(super) inbound: Option<Arc<InboundQueue>>,
 }
 
 #[async_trait::async_trait]
 impl Peer for FakePeer {
-    async fn create_offer(&self, _streams: Vec<StreamConfig>) -> Result<String, PeerError> {
+    async fn create_offer(&self, streams: Vec<StreamConfig>) -> Result<String, PeerError> {
+        let directions = streams.iter().map(|stream| stream.direction);
+        self.offers.lock().unwrap().push(directions.collect());
         Ok("offer".to_owned())
     }
     async fn answer(
@@ -85,10 +92,14 @@ impl Peer for FakePeer {
     async fn drained(&self) {
         self.drained.fetch_add(1, Ordering::SeqCst);
     }
+    fn end_sending(&self, index: usize) {
+        self.ended.lock().unwrap().push(index);
+    }
     fn inbound(&self, _index: usize) -> Option<Arc<InboundQueue>> {
-        None
+        self.inbound.clone()
     }
     fn request_key_frame(&self, _index: usize) {}
+    fn open_channel(&self, _channel: Arc<DataChannel>) {}
     async fn stats(&self, _index: usize) -> StreamStats {
         StreamStats::default()
     }
@@ -100,9 +111,9 @@ impl Peer for FakePeer {
     }
 }
 
-struct Factory {
-    peer: Arc<FakePeer>,
-    events: Mutex<Option<mpsc::Receiver<PeerEvent>>>,
+pub(super) struct Factory {
+    pub(super) peer: Arc<FakePeer>,
+    pub(super) events: Mutex<Option<mpsc::Receiver<PeerEvent>>>,
 }
 
 #[async_trait::async_trait]
@@ -127,8 +138,12 @@ struct Stage {
 
 impl Stage {
     async fn offered() -> Self {
+        Self::offered_by(FakePeer::default()).await
+    }
+
+    async fn offered_by(peer: FakePeer) -> Self {
         let (from_peer, peer_events) = mpsc::channel(8);
-        let peer = Arc::new(FakePeer::default());
+        let peer = Arc::new(peer);
         let factory = Arc::new(Factory {
             peer: peer.clone(),
             events: Mutex::new(Some(peer_events)),
@@ -184,6 +199,26 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_no_description_brings_about_is_over() {
+    let mut stage = Stage::connected().await;
+    let channel = DataChannel::new(Default::default());
+    stage.session.open_channel(channel.clone());
+    let offer = stage.remote.outgoing.recv().await.unwrap();
+    assert!(matches!(offer, Message::Description(_)));
+    stage.says(Message::Description(Description {
+        kind: DescriptionType::Answer,
+        sdp: "no answer".to_owned(),
+    }));
+    let event = stage.event().await;
+    assert!(
+        matches!(&event, Event::Channel(c) if c.is_closed()),
+        "{event:?}"
+    );
+    // Its writer is told, and does not wait.
+    assert!(channel.is_closed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_is_delivered_before_we_say_bye() {
     let mut stage = Stage::connected().await;
     stage.session.finish();
@@ -234,6 +269,29 @@ async fn a_remote_that_closes_before_the_connection_is_up_is_an_error() {
         stage.event().await,
         Event::Failed(CallError::Signalling(_))
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_end_only_after_the_error_was_taken() {
+    let queue = Arc::new(InboundQueue::new(1));
+    let mut stage = Stage::offered_by(FakePeer {
+        inbound: Some(queue.clone()),
+        ..FakePeer::default()
+    })
+    .await;
+    stage.says(says_description(DescriptionType::Answer, answer()));
+    assert!(matches!(stage.event().await, Event::Agreed(_)));
+    let failed = PeerEvent::Failed(PeerError::Dtls("refused".to_owned()));
+    stage.from_peer.send(failed).await.unwrap();
+    assert!(matches!(stage.event().await, Event::Failed(_)));
+    // The element has it in hand, and posts it now.
+    assert!(stage.remote.outgoing.recv().await.is_some());
+    assert!(stage.remote.outgoing.recv().await.is_none());
+    assert!(!queue.is_over());
+    drop(stage.events);
+    let done = tokio::time::timeout(LIMIT, stage.session.done());
+    done.await.unwrap();
+    assert!(queue.is_over());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 //! Invariant: this layer sees text, never a pad, a caps or a peer; nothing it reads from outside
 //! can make it panic, and every wait in it ends when its cancellation token is cancelled.
 
+pub mod application;
 mod document;
 pub mod file;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ pub mod message;
 pub mod stdio;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -52,7 +54,7 @@ pub struct Exchange {
 }
 
 /// Why signalling ended before its time. The text names cause and cure.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignallingError {
     /// The other end is gone before the description that was due.
@@ -67,7 +69,7 @@ pub enum SignallingError {
         /// What was read.
         what: String,
         /// The system's word.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// A file or a terminal could not be written.
     #[error("{what}: {source}")]
@@ -75,7 +77,7 @@ pub enum SignallingError {
         /// What was written.
         what: String,
         /// The system's word.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The settings do not make sense together.
     #[error("{0}")]
@@ -148,6 +150,8 @@ pub enum SignallerConfig {
     Stdio,
     /// Files in a directory.
     File(PathBuf),
+    /// By the application that has this mailbox.
+    Application(application::Mailbox),
     /// A WHIP or WHEP server.
     Http(self::http::client::ClientConfig),
 }
@@ -158,6 +162,7 @@ impl SignallerConfig {
         match self {
             Self::Stdio => Box::new(stdio::Stdio::new()),
             Self::File(directory) => Box::new(file::FileExchange::new(directory.clone())),
+            Self::Application(mailbox) => Box::new(application::Application::new(mailbox.clone())),
             Self::Http(config) => Box::new(self::http::client::Client::new(config.clone())),
         }
     }

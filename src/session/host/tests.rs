@@ -38,6 +38,7 @@ impl Stage {
                 max_peers: 8,
                 ice_servers: Vec::new(),
                 answer_limit: LIMIT,
+                navigation: false,
             },
             addresses: addresses(),
             ice_servers: Vec::new(),
@@ -84,6 +85,7 @@ impl Stage {
             audio_ordered: false,
             video: 1,
             audio: 0,
+            layers: Default::default(),
         }));
         session.begin();
         Client { session, events }
@@ -235,4 +237,15 @@ async fn who_comes_after_the_end_is_told_that_the_stream_is_over() {
     let late = stage.client("VP8").failure().await.to_string();
     assert!(late.contains("410"), "{late}");
     assert!(stage.host.stop(LIMIT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_a_client_just_left_stops_within_the_time_that_elements_give_it() {
+    let mut stage = Stage::sending().await;
+    let client = stage.client("VP8");
+    stage.connected().await;
+    assert!(tokio::task::block_in_place(|| client.session.stop(LIMIT)));
+    stage.left().await;
+    let given = Duration::from_millis(700);
+    assert!(tokio::task::block_in_place(|| stage.host.stop(given)));
 }

@@ -6,8 +6,8 @@ use crate::peer::{Direction, StreamConfig};
 use crate::sdp::{MediaLine, Remote};
 
 use super::{
-    APART, AgreedStream, Agreement, CallError, Receiving, Sending, Wish, extensions,
-    no_common_codec, with_our_feedback, without_useless_feedback,
+    APART, Agreement, CallError, Receiving, Sending, Wish, agree, extensions, layers,
+    no_common_codec, two_way, with_our_feedback, without_useless_feedback,
 };
 
 const NO_MUX: &str = "it wants RTCP on a port of its own, and this side has one port for RTP and \
@@ -28,14 +28,13 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             .collect(),
         ..Agreement::default()
     };
-    let mut unused: Vec<(usize, &Sending)> = match wish {
-        Wish::Send(streams) => streams
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| !s.removed)
-            .collect(),
-        Wish::Receive(_) => Vec::new(),
-    };
+    let mut unused: Vec<(usize, &Sending)> = wish
+        .streams()
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| !s.removed)
+        .collect();
+    let mut unknown = wish.unknown().to_vec();
     let mut first = None;
     let mut obstacle = None;
     for (stream, (line, kind)) in offer.audio_video().enumerate() {
@@ -48,50 +47,33 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         if !line.rejected && !twice && !on_ours {
             obstacle = Some(if line.rtcp_mux { APART } else { NO_MUX });
         }
-        let chosen = match wish {
-            _ if !on_ours => None,
-            Wish::Send(_) => {
-                let carried = former.locals.get(stream).copied().flatten();
-                let before = carried.filter(|local| unused.iter().any(|(l, _)| l == local));
-                take_fitting(&mut unused, line, before, &elsewhere(former, offer, stream))
-            }
-            Wish::Receive(receiving) => {
-                choose_received(receiving, line).map(|codec| (stream, codec))
-            }
+        let mut part = Part {
+            on_ours,
+            ..Part::default()
         };
-        let sending = |local: usize| match wish {
-            Wish::Send(streams) => streams.get(local),
-            Wish::Receive(_) => None,
-        };
-        let mut config = config(offer, line, kind, on_ours, &chosen, wish, sending);
-        without_useless_feedback(&mut config.codecs, &config.extensions);
-        if let Some((local, mut codec)) = chosen {
-            first.get_or_insert(line.index);
-            without_useless_feedback(std::slice::from_mut(&mut codec), &config.extensions);
-            plan.agreed.push(AgreedStream {
-                stream,
-                local,
-                mid: line.mid.clone(),
-                direction: config.direction,
-                codec,
-                alternatives: Vec::new(),
-                extensions: config.extensions.clone(),
-                msid: match wish {
-                    Wish::Send(_) => config.msid.clone(),
-                    Wish::Receive(_) => offer.msid(line.index),
-                },
-                fec: None,
-                fec_left_out: None,
-            });
-            plan.locals
-                .push(matches!(wish, Wish::Send(_)).then_some(local));
-        } else {
-            plan.locals.push(None);
+        if on_ours {
+            let carried = former.locals.get(stream).copied().flatten();
+            let before = carried.filter(|local| unused.iter().any(|(l, _)| l == local));
+            let elsewhere = elsewhere(former, offer, stream);
+            part.sent = take_fitting(&mut unused, line, before, &elsewhere);
+            part.received = wish.receiving().and_then(|r| choose_received(r, line));
+            part.kept = part.sent.is_none() && two_way::keeps(wish, line, kind, &mut unknown);
         }
+        let mut config = config(offer, line, kind, &part, wish);
+        without_useless_feedback(&mut config.codecs, &config.extensions);
+        if config.direction != Direction::Inactive {
+            first.get_or_insert(line.index);
+        }
+        let sent = part.sent.as_ref().map(|(local, codec)| (*local, codec));
+        let received = part.received.as_ref();
+        let msid = offer.msid(line.index);
+        agree(stream, &config, sent, received, msid, &mut plan.agreed);
+        plan.locals.push(part.sent.map(|(local, _)| local));
         plan.streams.push(config);
     }
     refuse_what_is_apart(offer, first, &mut plan);
-    if plan.agreed.is_empty() && former.agreed.is_empty() {
+    let idle = |stream: &StreamConfig| stream.direction == Direction::Inactive;
+    if plan.streams.iter().all(idle) && former.agreed.is_empty() {
         return Err(match obstacle {
             Some(obstacle) => CallError::BadDescription {
                 kind: "offer",
@@ -134,39 +116,66 @@ fn left_out(
         .collect()
 }
 
-fn config<'a>(
+/// What we do on one m-line of an offer.
+#[derive(Default)]
+struct Part {
+    on_ours: bool,
+    /// The stream that we send, and the remote's codec for it.
+    sent: Option<(usize, Codec)>,
+    received: Option<Codec>,
+    /// Something will be sent whose codec is not known yet.
+    kept: bool,
+}
+
+fn config(
     offer: &Remote,
     line: &MediaLine,
     kind: MediaKind,
-    on_ours: bool,
-    chosen: &Option<(usize, Codec)>,
+    part: &Part,
     wish: &Wish,
-    sending: impl Fn(usize) -> Option<&'a Sending>,
 ) -> StreamConfig {
-    let sent = chosen.as_ref().and_then(|(local, _)| sending(*local));
-    let sends = matches!(wish, Wish::Send(_));
+    let sent = part.sent.as_ref();
+    let sent = sent.and_then(|(local, _)| wish.streams().get(*local));
+    let sends = part.sent.is_some() || part.kept;
+    let receives = part.received.is_some();
+    let own = || part.sent.as_ref().map(|(_, codec)| codec);
+    let codecs = match (&part.received, own()) {
+        _ if part.kept => two_way::kept_codecs(wish, line, part.received.as_ref()),
+        (None, Some(codec)) => vec![codec.stated_by_us(sent.map(|s| &s.codec))],
+        (Some(received), own) => {
+            let mut codecs = vec![received.stated_by_us(None)];
+            let own = own.filter(|own| own.payload_type != received.payload_type);
+            codecs.extend(own.map(|own| own.stated_by_us(sent.map(|s| &s.codec))));
+            codecs
+        }
+        (None, None) if part.on_ours => idle_codec(line),
+        (None, None) => Vec::new(),
+    };
+    // Who only sends takes what it writes; who does nothing keeps to what its wish is.
+    let sends_alone = !receives && (sends || wish.receiving().is_none());
+    let extensions = extensions::answered(
+        &offer.header_extensions(line.index),
+        kind,
+        sends_alone,
+        sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
+    );
+    let layers = match wish.receiving() {
+        Some(receiving) if receives && kind == MediaKind::Video => {
+            layers::received(offer, line, &extensions, &receiving.layers)
+        }
+        _ => Vec::new(),
+    };
     StreamConfig {
         kind,
-        direction: match (sends, chosen) {
-            (_, None) => Direction::Inactive,
-            (true, Some(_)) => Direction::SendOnly,
-            (false, Some(_)) => Direction::RecvOnly,
-        },
+        direction: Direction::of(sends, receives),
         mid: line.mid.clone(),
-        codecs: match chosen {
-            Some((_, codec)) => vec![codec.stated_by_us(sent.map(|s| &s.codec))],
-            None if on_ours => idle_codec(line),
-            None => Vec::new(),
-        },
-        extensions: extensions::answered(
-            &offer.header_extensions(line.index),
-            kind,
-            sends,
-            sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
-        ),
+        codecs,
+        extensions,
         msid: sent.and_then(|s| s.msid.clone()),
         fec: None,
         rtcp_rsize: line.rtcp_rsize,
+        layers,
+        layer: None,
     }
 }
 
@@ -210,7 +219,7 @@ fn take_fitting(
     Some((local, codec))
 }
 
-fn choose_received(receiving: &Receiving, line: &MediaLine) -> Option<Codec> {
+pub(super) fn choose_received(receiving: &Receiving, line: &MediaLine) -> Option<Codec> {
     if !line.direction.sends {
         return None;
     }

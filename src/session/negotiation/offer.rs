@@ -2,9 +2,9 @@
 //! Our offers (RFC 8829 section 5.2).
 
 use crate::media::codec::{Codec, MediaKind};
-use crate::peer::{Direction, StreamConfig};
+use crate::peer::{Direction, SentLayer, StreamConfig};
 
-use super::{Agreement, Receiving, Sending, Wish, extensions};
+use super::{Agreement, Receiving, Sending, Wish, extensions, layers, two_way};
 
 /// The m-lines of our offer: those of `former`, as they shall be now, and new ones behind them.
 pub fn offer(wish: &Wish, former: &Agreement) -> Agreement {
@@ -16,6 +16,7 @@ pub fn offer(wish: &Wish, former: &Agreement) -> Agreement {
             add_receiving(receiving, &mut offered);
         }
         Wish::Receive(_) => {}
+        Wish::Both(both) => two_way::offer(both, &mut offered),
     }
     offered
 }
@@ -31,6 +32,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             let stream = offered.streams.get(*index);
             offered.locals.get(*index) == Some(&None)
                 && stream
+                    .filter(|s| s.has_line(*index))
                     .is_some_and(|s| s.direction == Direction::Inactive && !s.codecs.is_empty())
         })
         .collect();
@@ -47,11 +49,15 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         .flat_map(StreamConfig::payload_types)
         .collect();
     let mut ids = ids_in_use(offered);
-    for (local, sending) in streams.iter().enumerate() {
+    for (local, sending) in layers::largest_first(streams) {
         if sending.removed || offered.locals.contains(&Some(local)) {
             continue;
         }
+        if layers::join(local, sending, streams, offered) {
+            continue;
+        }
         let kind = sending.codec.kind;
+        let (brought, layer) = layers::begin(local, sending, streams, offered.streams.len());
         let reused = idle
             .iter()
             .position(|index| offered.streams.get(*index).is_some_and(|s| s.kind == kind));
@@ -62,7 +68,8 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             stream.fec = None;
             stream.direction = Direction::SendOnly;
             stream.codecs = vec![with_free_payload_types(sending.codec.clone(), &mut taken)];
-            stream.extensions = extensions::offered(kind, true, &sending.extensions, &mut ids);
+            stream.extensions = extensions::offered(kind, true, &brought, &mut ids);
+            stream.layer = layer.map(|layer| SentLayer { of: index, ..layer });
             stream.msid.clone_from(&sending.msid);
             if let Some(carries) = offered.locals.get_mut(index) {
                 *carries = Some(local);
@@ -74,10 +81,12 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
             direction: Direction::SendOnly,
             mid: free_mid(offered),
             codecs: vec![with_free_payload_types(sending.codec.clone(), &mut taken)],
-            extensions: extensions::offered(kind, true, &sending.extensions, &mut ids),
+            extensions: extensions::offered(kind, true, &brought, &mut ids),
             msid: sending.msid.clone(),
             fec: None,
             rtcp_rsize: true,
+            layers: Vec::new(),
+            layer,
         });
         offered.locals.push(Some(local));
     }
@@ -106,12 +115,16 @@ fn add_receiving(receiving: &Receiving, offered: &mut Agreement) {
             msid: None,
             fec: None,
             rtcp_rsize: true,
+            layers: Vec::new(),
+            layer: None,
         });
         offered.locals.push(None);
     }
 }
 
-fn ids_in_use(offered: &Agreement) -> Vec<(u8, crate::media::header_extension::HeaderExtension)> {
+pub(super) fn ids_in_use(
+    offered: &Agreement,
+) -> Vec<(u8, crate::media::header_extension::HeaderExtension)> {
     let mut ids: Vec<_> = offered
         .streams
         .iter()
@@ -122,7 +135,7 @@ fn ids_in_use(offered: &Agreement) -> Vec<(u8, crate::media::header_extension::H
 }
 
 /// The lowest number that is no mid yet.
-fn free_mid(offered: &Agreement) -> String {
+pub(super) fn free_mid(offered: &Agreement) -> String {
     let taken = |mid: &String| {
         offered.streams.iter().any(|s| s.mid == *mid) || offered.other_mids.contains(mid)
     };

@@ -28,7 +28,13 @@ pub fn offer(wanted: Option<Wanted>, offered: &mut Agreement) {
     let mut received = None;
     for stream in &mut offered.streams {
         let idle = stream.direction == Direction::Inactive || stream.codecs.is_empty();
-        if stream.kind != MediaKind::Video || idle || stream.fec.is_some() || !fits(wanted, stream)
+        // Layers stand in for each other: a lost one is no reason to send more.
+        let layered = stream.layer.is_some();
+        if stream.kind != MediaKind::Video
+            || idle
+            || layered
+            || stream.fec.is_some()
+            || !fits(wanted, stream)
         {
             continue;
         }
@@ -72,7 +78,9 @@ pub fn answer(wanted: Option<Wanted>, offer: &Remote, plan: &mut Agreement) {
 
 /// Keeps in `result` what `answer` took of our offer.
 pub fn read_answer(wanted: Option<Wanted>, answer: &Remote, result: &mut Agreement) {
-    for (stream, (line, _)) in result.streams.iter_mut().zip(answer.audio_video()) {
+    let lines = result.streams.iter_mut().enumerate();
+    let lines = lines.filter(|(index, stream)| stream.has_line(*index));
+    for ((_, stream), (line, _)) in lines.zip(answer.audio_video()) {
         let Some(ours) = stream.fec.take() else {
             continue;
         };
@@ -83,7 +91,7 @@ pub fn read_answer(wanted: Option<Wanted>, answer: &Remote, result: &mut Agreeme
         let taken = theirs(offered, line);
         stream.fec = taken.filter(|_| !line.rejected).map(|taken| {
             // RFC 3264 section 6.1: what comes is numbered as we offered, what goes as they answer.
-            if stream.direction == Direction::SendOnly {
+            if stream.direction.sends() {
                 taken
             } else {
                 ours
@@ -96,7 +104,12 @@ pub fn read_answer(wanted: Option<Wanted>, answer: &Remote, result: &mut Agreeme
 /// Whether what we send can be protected so. What comes is the remote's choice.
 fn fits(wanted: Wanted, stream: &StreamConfig) -> bool {
     let mut codecs = stream.codecs.iter();
-    stream.direction != Direction::SendOnly || codecs.all(|codec| wanted.scheme.fits(&codec.name))
+    match stream.direction {
+        Direction::SendOnly => codecs.all(|codec| wanted.scheme.fits(&codec.name)),
+        // The first is what is sent, if this side chose.
+        Direction::SendRecv => codecs.next().is_some_and(|c| wanted.scheme.fits(&c.name)),
+        Direction::RecvOnly | Direction::Inactive => true,
+    }
 }
 
 /// What `line` has of the scheme.
@@ -171,6 +184,7 @@ mod tests {
             audio_ordered: false,
             video: 2,
             audio: 1,
+            layers: Default::default(),
         })
     }
 

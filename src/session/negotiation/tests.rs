@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 use super::*;
 use crate::media::codec::supported;
+use crate::media::header_extension::HeaderExtension;
 
 const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 a v\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n\
                     a=fingerprint:sha-256 00\r\n";
@@ -42,6 +43,7 @@ fn receive(names: &[&str], ordered: bool) -> Wish {
         audio_ordered: ordered,
         video: 1,
         audio: 1,
+        layers: Default::default(),
     })
 }
 
@@ -222,6 +224,45 @@ fn extensions_of_an_answer_are_a_subset_with_the_ids_of_the_offer() {
 }
 
 #[test]
+fn a_dependency_descriptor_is_agreed_on_only_where_both_forms_may_be_mixed() {
+    let descriptor = HeaderExtension::DependencyDescriptor;
+    let has = |agreement: &Agreement| agreement.streams[0].extension(descriptor);
+    let named = format!("a=extmap:9 {}\r\n", descriptor.uri());
+    let mixed = "a=extmap-allow-mixed\r\n";
+    let mut brings = send(&[h264("42e01f")]);
+    if let Wish::Send(sending) = &mut brings {
+        sending[0].extensions = vec![descriptor];
+    }
+    let wishes = [receive(&["VP8"], false), brings, send(&[h264("42e01f")])];
+    for (allowed, expected) in [("", [None; 3]), (mixed, [Some(9), Some(9), None])] {
+        let offer = remote(&[video("v", "sendrecv") + &named + allowed]);
+        let got = wishes
+            .each_ref()
+            .map(|wish| has(&answer(wish, &offer).unwrap()));
+        assert_eq!(got, expected, "{allowed}");
+    }
+    // Said of the whole session.
+    let whole = HEAD.to_owned() + mixed + &video("v", "sendrecv") + &named;
+    let offer = Remote::read(&whole).unwrap();
+    assert_eq!(has(&answer(&wishes[0], &offer).unwrap()), Some(9));
+
+    // Whoever only sends offers what its stream brings.
+    let offered = wishes.each_ref().map(first_offer);
+    assert!(has(&offered[0]).is_some() && has(&offered[1]).is_some());
+    assert_eq!(has(&offered[2]), None);
+    for (allowed, kept) in [("", false), (mixed, true)] {
+        let own = format!(
+            "a=extmap:{} {}\r\n",
+            has(&offered[0]).unwrap(),
+            descriptor.uri()
+        );
+        let reply = remote(&[video("0", "sendonly") + &own + allowed]);
+        let agreed = super::read_answer(&wishes[0], &offered[0], &reply).unwrap();
+        assert_eq!(has(&agreed).is_some(), kept, "{allowed}");
+    }
+}
+
+#[test]
 fn a_receiver_offers_as_many_lines_as_were_asked_for() {
     let mut wish = receive(&["VP8", "opus"], false);
     if let Wish::Receive(receiving) = &mut wish {
@@ -314,4 +355,129 @@ fn directions_that_leave_nothing_to_do_are_told_apart_from_codecs() {
     let offer = remote(&[video("v", "sendonly")]);
     let error = answer(&send(&[h264("42e01f")]), &offer).unwrap_err();
     assert!(matches!(error, CallError::NothingFlows { .. }), "{error}");
+}
+
+/// Three layers of one picture, the largest in the middle.
+fn layered(by_rid: bool) -> Wish {
+    let layer = |(rid, pixels): (&str, u32)| Sending {
+        layer: Some(super::OwnLayer {
+            group: "room".to_owned(),
+            rid: if by_rid {
+                rid.to_owned()
+            } else {
+                String::new()
+            },
+            pixels,
+        }),
+        ..Sending::from(supported("VP8").unwrap().with_fmtp(""))
+    };
+    Wish::Send([("m", 2), ("h", 3), ("l", 1)].map(layer).to_vec())
+}
+
+/// An answer that takes the one m-line of `offered`, with these lines more.
+fn answer_with(offered: &Agreement, more: &str) -> Remote {
+    let stream = &offered.streams[0];
+    let pt = stream.codecs[0].payload_type;
+    let extensions: String = stream
+        .extensions
+        .iter()
+        .map(|(id, extension)| format!("a=extmap:{id} {}\r\n", extension.uri()))
+        .collect();
+    remote(&[format!(
+        "m=video 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
+         a=rtpmap:{pt} VP8/90000\r\n{extensions}{more}"
+    )])
+}
+
+fn sent(agreement: &Agreement) -> Vec<(usize, Option<&str>)> {
+    let agreed = agreement.agreed.iter();
+    agreed.map(|agreed| (agreed.local, agreed.rid())).collect()
+}
+
+#[test]
+fn layers_of_one_picture_share_an_m_line_the_largest_first() {
+    let wish = layered(true);
+    let offered = first_offer(&wish);
+    assert_eq!(offered.locals, [Some(1), Some(0), Some(2)]);
+    assert!(offered.streams.iter().all(|s| s.mid == "0"));
+    let rids = "a=rid:h recv\r\na=rid:m recv\r\na=rid:l recv\r\n";
+    let all = answer_with(&offered, &format!("{rids}a=simulcast:recv h;m;l\r\n"));
+    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
+    assert_eq!(
+        sent(&agreed),
+        [(1, Some("h")), (0, Some("m")), (2, Some("l"))]
+    );
+    let again = super::offer(&wish, &agreed);
+    assert_eq!(
+        again.streams, agreed.streams,
+        "another offer changes nothing"
+    );
+}
+
+#[test]
+fn layers_that_an_answer_pauses_or_leaves_out_are_not_sent_and_named() {
+    let wish = layered(true);
+    let offered = first_offer(&wish);
+    let rids = "a=rid:h recv\r\na=rid:m recv\r\n";
+    let some = answer_with(&offered, &format!("{rids}a=simulcast:recv ~h;m\r\n"));
+    let agreed = super::read_answer(&wish, &offered, &some).unwrap();
+    assert_eq!(sent(&agreed), [(0, Some("m"))]);
+    let left_out: Vec<_> = agreed.left_out.iter().map(|(local, _)| *local).collect();
+    assert_eq!(left_out, [1, 2]);
+    assert!(agreed.left_out[0].1.contains("pauses layer h"));
+}
+
+#[test]
+fn a_remote_without_simulcast_gets_the_largest_layer_without_a_rid() {
+    let wish = layered(true);
+    let offered = first_offer(&wish);
+    let agreed = super::read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
+    assert_eq!(sent(&agreed), [(1, None)]);
+    assert_eq!(agreed.left_out.len(), 2);
+    let extensions = &agreed.agreed[0].extensions;
+    assert!(!extensions.iter().any(|(_, e)| *e == HeaderExtension::Rid));
+}
+
+#[test]
+fn layers_by_ssrc_need_no_word_of_the_answer() {
+    let wish = layered(false);
+    let offered = first_offer(&wish);
+    let agreed = super::read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
+    assert_eq!(sent(&agreed), [(1, None), (0, None), (2, None)]);
+}
+
+/// With an m-line of data channels besides `lines`.
+fn with_data(lines: &[String]) -> Remote {
+    let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:d\r\n\
+                a=sctp-port:5000\r\n";
+    remote(&[lines.concat(), data.to_owned()])
+}
+
+#[test]
+fn data_alone_is_no_call_where_media_was_wanted() {
+    let both = |sent: &[Codec]| {
+        Wish::Both(TwoWay {
+            streams: sent.iter().cloned().map(Sending::from).collect(),
+            unknown: Vec::new(),
+            receiving: receive(&["AV1"], false).receiving().cloned(),
+        })
+    };
+    let offer = with_data(&[video("0", "sendrecv")]);
+    for wish in [both(&[opus()]), both(&[]), receive(&["AV1"], false)] {
+        assert!(super::answer(&wish, &offer, &Agreement::default()).is_err());
+        assert!(data::answer(&wish, &offer).is_none(), "{wish:?}");
+    }
+    assert!(data::answer(&both(&[opus()]), &with_data(&[])).is_none());
+    assert!(data::answer(&both(&[]), &with_data(&[])).is_some());
+
+    let refusal = |offered: &Agreement| {
+        let lines = offered.streams.iter().map(|stream| match stream.kind {
+            MediaKind::Video => video("0", "inactive"),
+            MediaKind::Audio => audio("a", "inactive"),
+        });
+        data::read_answer(offered, &with_data(&lines.collect::<Vec<_>>()))
+    };
+    let vp8 = supported("VP8").unwrap().with_fmtp("");
+    assert!(refusal(&first_offer(&both(&[vp8]))).is_none());
+    assert!(refusal(&first_offer(&both(&[]))).is_some());
 }

@@ -8,9 +8,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, FlockOperation, OFlags, access, flock};
 use rustix::io::Errno;
@@ -24,10 +24,16 @@ const MARKER: &str = ".rswebrtc-offerer";
 /// How files that are not yet renamed begin and end.
 const TEMPORARY: (&str, &str) = (".rswebrtc-", ".tmp");
 
+/// A file that changed less than this ago is read again: file systems count time in ticks.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// The directory.
 #[derive(Clone)]
 pub(super) struct Directory {
     path: Arc<PathBuf>,
+    /// What was read last, of four names at most. A file that did not change is not opened again:
+    /// opening it would wake whoever watches the directory, us included.
+    last: Arc<Mutex<Vec<(PathBuf, Seen)>>>,
 }
 
 /// A file as it was read.
@@ -37,6 +43,22 @@ pub(super) struct Seen {
     /// When it got here, whatever time a copy kept: status change time, which a rename sets.
     arrived: (i64, i64),
     inode: u64,
+    size: u64,
+}
+
+impl Seen {
+    /// Whether a file that is like this now is as it was when it was read.
+    fn is_unchanged(&self, now: &fs::Metadata) -> bool {
+        let known = (self.arrived, self.inode, self.size);
+        let since = UNIX_EPOCH
+            .checked_add(Duration::from_secs(u64::try_from(now.ctime()).unwrap_or(0)))
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        known == (arrived(now), now.ino(), now.size()) && since.is_some_and(|age| age > FRESH)
+    }
+}
+
+fn arrived(metadata: &fs::Metadata) -> (i64, i64) {
+    (metadata.ctime(), metadata.ctime_nsec())
 }
 
 /// All files as they were read.
@@ -73,6 +95,7 @@ impl Directory {
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path: Arc::new(path),
+            last: Arc::default(),
         }
     }
 
@@ -100,7 +123,7 @@ impl Directory {
                 "{} cannot be created: set location to a directory that this user can write",
                 self.path.display()
             ),
-            source,
+            source: source.into(),
         })?;
         access(self.path(), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| self.write_error(self.path(), error.into()))?;
@@ -132,11 +155,12 @@ impl Directory {
         }
     }
 
-    /// Reads all files, as they were together.
-    pub(super) fn scan(&self) -> Result<Snapshot, SignallingError> {
+    /// Reads all files, as they were together; `choosing`: who waits for an offer wants to know
+    /// whether its offerer is alive.
+    pub(super) fn scan(&self, choosing: bool) -> Result<Snapshot, SignallingError> {
         /// Nobody changes files that often.
         const ATTEMPTS: u32 = 10;
-        let mut snapshot = self.scan_once()?;
+        let mut snapshot = self.scan_once(choosing)?;
         for _ in 0..ATTEMPTS {
             // Who begins a new call removes the old offer before the rest: as long as the offer
             // is there, what was read beside it belongs to it.
@@ -144,15 +168,16 @@ impl Directory {
             if offer == snapshot.offer {
                 return Ok(snapshot);
             }
-            snapshot = self.scan_once()?;
+            snapshot = self.scan_once(choosing)?;
         }
         snapshot.offer = None;
         Ok(snapshot)
     }
 
-    fn scan_once(&self) -> Result<Snapshot, SignallingError> {
+    fn scan_once(&self, choosing: bool) -> Result<Snapshot, SignallingError> {
         let offer = self.read(&self.offer())?;
-        let abandoned = offer.as_ref().is_some_and(|offer| self.is_abandoned(offer));
+        let to_check = offer.as_ref().filter(|_| choosing);
+        let abandoned = to_check.is_some_and(|offer| self.is_abandoned(offer));
         Ok(Snapshot {
             offer,
             abandoned,
@@ -215,13 +240,19 @@ impl Directory {
                  on a disk with room",
                 path.display()
             ),
-            source,
+            source: source.into(),
         }
     }
 
     /// A regular file; a pipe or a device of that name would block.
     fn read(&self, path: &Path) -> Result<Option<Seen>, SignallingError> {
         let read = || {
+            let now = fs::metadata(path)?;
+            if let Some((_, seen)) = self.last().iter().find(|(of, _)| of == path)
+                && seen.is_unchanged(&now)
+            {
+                return Ok(seen.clone());
+            }
             let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
             let file = OpenOptions::new()
                 .read(true)
@@ -236,12 +267,18 @@ impl Directory {
             file.take(limit).read_to_end(&mut bytes)?;
             Ok(Seen {
                 text: String::from_utf8_lossy(&bytes).into_owned(),
-                arrived: (metadata.ctime(), metadata.ctime_nsec()),
+                arrived: arrived(&metadata),
                 inode: metadata.ino(),
+                size: metadata.size(),
             })
         };
         match read() {
-            Ok(seen) => Ok(Some(seen)),
+            Ok(seen) => {
+                let mut last = self.last();
+                last.retain(|(of, _)| of != path);
+                last.push((path.to_owned(), seen.clone()));
+                Ok(Some(seen))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             // Replaced while it was read, on a network file system.
             Err(error) if error.raw_os_error() == Some(Errno::STALE.raw_os_error()) => Ok(None),
@@ -250,9 +287,13 @@ impl Directory {
                     "{} cannot be read: make it readable for this user, or remove it",
                     path.display()
                 ),
-                source,
+                source: source.into(),
             }),
         }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Vec<(PathBuf, Seen)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remove(&self, path: &Path) -> Result<(), SignallingError> {
@@ -264,7 +305,7 @@ impl Directory {
                          or set location to another directory",
                         path.display()
                     ),
-                    source,
+                    source: source.into(),
                 })
             }
             _ => Ok(()),

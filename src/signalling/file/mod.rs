@@ -32,7 +32,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, Verdict};
@@ -43,6 +43,8 @@ use directory::{Directory, Published, Seen, Snapshot};
 
 /// How often the directory is read without being asked to: network file systems tell nothing.
 const RESCAN: Duration = Duration::from_millis(500);
+/// ... and once both descriptions are there: what may come is a bye, or another offer.
+const RESCAN_IN_CALL: Duration = Duration::from_secs(2);
 
 /// After this time without a change, a file that is not one of ours is not just half written.
 const HALF_WRITTEN: Duration = Duration::from_secs(2);
@@ -138,8 +140,8 @@ impl Call {
         }
         let cancel = self.cancel.clone();
         let incoming = self.incoming.clone();
-        let mut rescan = tokio::time::interval(RESCAN);
-        rescan.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rescan = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(rescan);
         let mut watched = true;
         loop {
             tokio::select! {
@@ -167,12 +169,17 @@ impl Call {
                 nudge = nudged.recv(), if watched && self.ready.is_empty() => {
                     watched = nudge.is_some();
                 }
-                _ = rescan.tick(), if self.ready.is_empty() => {}
+                () = &mut rescan, if self.ready.is_empty() => {}
             }
+            let settled = self.intake.has_description() && !self.intake.awaits_answer();
+            let in_call = watched && settled && self.unread.is_none();
+            let pause = if in_call { RESCAN_IN_CALL } else { RESCAN };
+            rescan.as_mut().reset(Instant::now() + pause);
             let directory = self.directory.clone();
+            let choosing = self.role == Role::Answerer && self.taken.is_none();
             let snapshot = tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                snapshot = blocking(move || directory.scan()) => snapshot?,
+                snapshot = blocking(move || directory.scan(choosing)) => snapshot?,
             };
             match self.role {
                 Role::Offerer => self.look_for_answer(snapshot).await?,

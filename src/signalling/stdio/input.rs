@@ -56,9 +56,9 @@ pub(super) struct Reader {
 impl Reader {
     /// Starts to read.
     pub(super) fn start(stream: Stream, lease: Lease) -> Result<Self, SignallingError> {
-        let failed = |source| SignallingError::Read {
+        let failed = |source: io::Error| SignallingError::Read {
             what: "no thread to read stdin with: the system is short of resources".to_owned(),
-            source,
+            source: source.into(),
         };
         let (wake_read, wake_write) = io::pipe().map_err(failed)?;
         let control = Arc::new(Control {

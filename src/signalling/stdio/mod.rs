@@ -330,7 +330,7 @@ impl Call {
                     what: "stdin cannot be read: give it a terminal, a pipe or a file, \
                            or use signaller=file"
                         .to_owned(),
-                    source,
+                    source: source.into(),
                 });
             }
         }

@@ -47,7 +47,7 @@ pub(super) async fn write(
             _ => "stdout cannot be written: give it a terminal, a pipe or a file",
         }
         .to_owned(),
-        source,
+        source: source.into(),
     })
 }
 

@@ -61,6 +61,8 @@ pub struct ServerConfig {
     pub ice_servers: Vec<IceServerLink>,
     /// A description must be answered within this time.
     pub answer_limit: Duration,
+    /// The page has viewers steer with mouse and keyboard.
+    pub navigation: bool,
 }
 
 /// A client that sent an offer.
@@ -147,7 +149,7 @@ impl Server {
         let (arrivals, arrived) = mpsc::channel(ARRIVALS.min(config.max_peers));
         let shared = Arc::new(Shared {
             protocol: config.protocol,
-            page: page::for_endpoint(config.protocol, &location.path),
+            page: page::for_endpoint(config.protocol, &location.path, config.navigation),
             endpoint: location.path,
             tokens: config.tokens,
             links,

@@ -22,14 +22,19 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
     connect-src 'self'; media-src 'self' blob: mediastream:; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page for the clients of this endpoint.
-pub(super) fn for_endpoint(protocol: Protocol, path: &str) -> String {
+/// The page for the clients of this endpoint; `navigation`: viewers steer.
+pub(super) fn for_endpoint(protocol: Protocol, path: &str, navigation: bool) -> String {
     let page = match protocol {
         Protocol::Whep => include_str!("../page/player.html"),
         Protocol::Whip => include_str!("../page/publisher.html"),
     };
+    let steering = match navigation {
+        true => include_str!("../page/navigation.js"),
+        false => "\n",
+    };
     // A mark that stands for a file has a line of its own; comments name it too.
     page.replacen("\n{{LOOK}}\n", include_str!("../page/look.css"), 1)
+        .replacen("\n{{NAVIGATION}}\n", steering, 1)
         .replacen("\n{{CALL}}\n", include_str!("../page/call.js"), 1)
         .replace(ENDPOINT, &escape(path))
 }

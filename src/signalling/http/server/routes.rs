@@ -39,6 +39,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         // A colon or an asterisk in the endpoint's path is no placeholder.
         .without_v07_checks()
         .route(&shared.endpoint, post(enter).options(endpoint_options))
+        // Users write it in either way; a session's address is the same.
+        .route(
+            &format!("{}/", shared.endpoint),
+            post(enter).options(endpoint_options),
+        )
         .route(
             &resource,
             patch(change).delete(end).options(resource_options),

@@ -52,7 +52,7 @@ async fn read(path: &Path, what: &str) -> Result<Vec<u8>, SignallingError> {
         .await
         .map_err(|source| SignallingError::Read {
             what: format!("cannot read {what}, {}", path.display()),
-            source,
+            source: source.into(),
         })
 }
 

@@ -51,6 +51,7 @@ fn config() -> ServerConfig {
         max_peers: 2,
         ice_servers: Vec::new(),
         answer_limit: Duration::from_secs(10),
+        navigation: false,
     }
 }
 

@@ -203,3 +203,16 @@ async fn certificates_that_cannot_be_used_are_named() {
     let error = failure_with(files.0.clone(), other.path().join("key.pem")).await;
     assert!(error.contains("belong together"), "{error}");
 }
+
+#[tokio::test]
+async fn slash_behind_the_endpoint_changes_nothing() {
+    let mut bench = Bench::new(config()).await;
+    let asking = bench.asking("POST", "/whep/", SDP, &sdp(1, "clnt"));
+    let mut session = bench.arrival().await;
+    assert_eq!(session.heard().await, offer(&sdp(1, "clnt")));
+    session.say(answer(&sdp(1, "srvr"))).await;
+    let reply = within(asking).await.unwrap();
+    assert_eq!(reply.status, 201, "{}", reply.body);
+    let resource = format!("/whep/{}", session.id);
+    assert_eq!(reply.header("location"), Some(resource.as_str()));
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MPL-2.0
+//! M-lines that carry several RTP streams: layers by rid (RFC 8853) or by `a=ssrc-group:SIM`, and
+//! several tracks in one m-line, as Plan B had it.
+
+use crate::media::header_extension::HeaderExtension;
+use crate::media::layers::Choice;
+use crate::peer::{Layer, SentLayer, StreamConfig};
+use crate::sdp::{MediaLine, Msid, Remote, RidDirection};
+
+use super::{Agreement, Sending};
+
+/// Streams of one m-line that are told apart; a description with more is of the rest's making.
+const MOST: usize = 8;
+
+/// The layers in which the remote sends on `line`, as we take them; empty: one stream.
+pub(super) fn received(
+    offer: &Remote,
+    line: &MediaLine,
+    extensions: &[(u8, HeaderExtension)],
+    choice: &Choice,
+) -> Vec<Layer> {
+    let named = extensions
+        .iter()
+        .any(|(_, extension)| *extension == HeaderExtension::Rid);
+    let mut layers = by_rid(line);
+    if !named || layers.len() < 2 {
+        layers = by_ssrc(offer, line);
+    }
+    layers.truncate(MOST);
+    if layers.len() < 2 {
+        return Vec::new();
+    }
+    if *choice == Choice::All {
+        for (output, layer) in layers.iter_mut().enumerate() {
+            layer.output = output;
+        }
+    }
+    layers
+}
+
+/// By `a=simulcast:send`: of alternatives the first, which the sender likes best.
+fn by_rid(line: &MediaLine) -> Vec<Layer> {
+    let sent = line.simulcast.iter().flat_map(|simulcast| &simulcast.send);
+    let known = |rid: &&str| {
+        let mut rids = line.rids.iter();
+        rids.any(|known| known.id == *rid && known.direction == RidDirection::Send)
+    };
+    let mut layers: Vec<Layer> = Vec::new();
+    for alternatives in sent {
+        let rid = alternatives
+            .iter()
+            .map(|layer| layer.rid.as_str())
+            .find(known);
+        if let Some(rid) = rid.filter(|rid| !layers.iter().any(|layer| layer.rid == *rid)) {
+            layers.push(Layer {
+                rid: rid.to_owned(),
+                ..Layer::default()
+            });
+        }
+    }
+    layers
+}
+
+/// By the sources that are declared: those of a SIM group are layers of one picture, and each
+/// track is a picture of its own.
+fn by_ssrc(offer: &Remote, line: &MediaLine) -> Vec<Layer> {
+    let declared = offer.declared(line.index);
+    let groups = line.groups.iter();
+    let simulcast: Vec<&Vec<u32>> = groups
+        .filter(|(semantics, _)| semantics == "SIM")
+        .map(|(_, ssrcs)| ssrcs)
+        .collect();
+    let grouped = |ssrc: u32| simulcast.iter().position(|group| group.contains(&ssrc));
+    let track = |ssrc: u32| {
+        let mut sources = line.sources.iter();
+        let source = sources.find(|source| source.ssrc == ssrc)?;
+        source.msid.as_ref()
+    };
+    let mut outputs: Vec<(Option<usize>, Option<&Msid>)> = Vec::new();
+    let mut layers = Vec::new();
+    for ssrc in declared.ssrcs {
+        let (group, msid) = (grouped(ssrc), track(ssrc));
+        // Without either it cannot be told what a further source is: it may be the next one of the
+        // same stream.
+        if group.is_none() && msid.is_none() {
+            return Vec::new();
+        }
+        let same = |(of, known): &(Option<usize>, Option<&Msid>)| match group {
+            Some(_) => *of == group,
+            None => of.is_none() && *known == msid,
+        };
+        let output = outputs.iter().position(same).unwrap_or_else(|| {
+            outputs.push((group, msid));
+            outputs.len() - 1
+        });
+        layers.push(Layer {
+            rid: String::new(),
+            ssrc: Some(ssrc),
+            output,
+            msid: msid.map(ToString::to_string),
+        });
+    }
+    layers
+}
+
+/// What we wish to send, the layers of one picture in the order of their size.
+pub(super) fn largest_first(streams: &[Sending]) -> Vec<(usize, &Sending)> {
+    let mut all: Vec<(usize, &Sending)> = streams.iter().enumerate().collect();
+    let group = |sending: &Sending| sending.layer.as_ref().map(|layer| layer.group.clone());
+    let first = |of: Option<String>| streams.iter().position(|sending| group(sending) == of);
+    all.sort_by_key(|(local, sending)| {
+        let place = match group(sending) {
+            Some(of) => first(Some(of)).unwrap_or(*local),
+            None => *local,
+        };
+        let pixels = sending.layer.as_ref().map_or(0, |layer| layer.pixels);
+        (place, std::cmp::Reverse(pixels))
+    });
+    all
+}
+
+/// Whether `one` and `other` are layers of one picture.
+fn together(one: &Sending, other: &Sending) -> bool {
+    match (&one.layer, &other.layer) {
+        (Some(a), Some(b)) => a.group == b.group && one.codec.same_encoding(&other.codec),
+        _ => false,
+    }
+}
+
+/// Puts stream `local` into the m-line of the layers that are offered already; `false`: it has to
+/// begin one.
+pub(super) fn join(
+    local: usize,
+    sending: &Sending,
+    streams: &[Sending],
+    offered: &mut Agreement,
+) -> bool {
+    let Some(own) = &sending.layer else {
+        return false;
+    };
+    let lines = offered.locals.iter().enumerate();
+    let mut lines = lines.filter_map(|(index, carries)| Some((index, (*carries)?)));
+    let found = lines.find(|(index, other)| {
+        let layered = |stream: &StreamConfig| stream.layer.is_some() && stream.has_line(*index);
+        let stream = offered.streams.get(*index);
+        let other = streams.get(*other).filter(|other| !other.removed);
+        stream.is_some_and(layered) && other.is_some_and(|other| together(sending, other))
+    });
+    let Some(of) = found.map(|(index, _)| index) else {
+        return false;
+    };
+    let Some(line) = offered.streams.get(of).cloned() else {
+        return false;
+    };
+    offered.streams.push(StreamConfig {
+        fec: None,
+        layer: Some(SentLayer {
+            of,
+            rid: own.rid.clone(),
+            sends: true,
+        }),
+        ..line
+    });
+    offered.locals.push(Some(local));
+    true
+}
+
+/// What stream `local`, whose m-line is to be that of stream `index`, brings along; and which layer
+/// it is, if there are others.
+pub(super) fn begin(
+    local: usize,
+    sending: &Sending,
+    streams: &[Sending],
+    index: usize,
+) -> (Vec<HeaderExtension>, Option<SentLayer>) {
+    let mut brought = sending.extensions.clone();
+    let mut others = streams.iter().enumerate();
+    let several =
+        others.any(|(at, other)| at != local && !other.removed && together(sending, other));
+    let layer = sending.layer.as_ref().filter(|_| several);
+    if layer.is_some_and(|layer| !layer.rid.is_empty()) {
+        brought.extend([HeaderExtension::Rid, HeaderExtension::RepairedRid]);
+    }
+    let layer = layer.map(|layer| SentLayer {
+        of: index,
+        rid: layer.rid.clone(),
+        sends: true,
+    });
+    (brought, layer)
+}
+
+/// Whether the remote, whose answer has `line`, gets the first layer of `main` alone.
+pub(super) fn is_alone(main: &StreamConfig, line: &MediaLine) -> bool {
+    let by_rid = main
+        .layer
+        .as_ref()
+        .is_some_and(|layer| !layer.rid.is_empty());
+    let named = main.extension(HeaderExtension::Rid).is_some();
+    let received = line.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
+    by_rid && (!named || received.count() == 0)
+}
+
+/// What a stream that is the layer `rid` says of itself, unless it is the only one.
+pub(super) fn named(rid: &str, alone: bool) -> Vec<Layer> {
+    let layer = Layer {
+        rid: rid.to_owned(),
+        ..Layer::default()
+    };
+    (!alone && !rid.is_empty())
+        .then_some(layer)
+        .into_iter()
+        .collect()
+}
+
+/// Why the remote, whose answer has `line`, does not get `layer`; `None`: it takes it. The first
+/// one goes without a rid to a remote without simulcast.
+pub(super) fn refusal(
+    layer: &SentLayer,
+    index: usize,
+    line: &MediaLine,
+    extensions: &[(u8, HeaderExtension)],
+) -> Option<String> {
+    let named = extensions
+        .iter()
+        .any(|(_, extension)| *extension == HeaderExtension::Rid);
+    if layer.rid.is_empty() {
+        return None;
+    }
+    let received = line.simulcast.iter().flat_map(|simulcast| &simulcast.recv);
+    let mut received = received.flatten().peekable();
+    if !named || received.peek().is_none() {
+        return (layer.of != index)
+            .then(|| "the remote takes no simulcast: it gets the largest layer alone".to_owned());
+    }
+    let rid = &layer.rid;
+    match received.find(|taken| taken.rid == *rid) {
+        Some(taken) if !taken.paused => None,
+        Some(_) => Some(format!("the remote's answer pauses layer {rid} (~{rid})")),
+        None => Some(format!("the remote's answer leaves layer {rid} out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXTENSIONS: &[(u8, HeaderExtension)] = &[(4, HeaderExtension::Rid)];
+
+    fn layers(lines: &[&str], choice: Choice) -> Vec<Layer> {
+        let head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
+                    a=fingerprint:sha-256 00\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
+                    c=IN IP4 0.0.0.0\r\na=rtpmap:96 VP8/90000\r\n";
+        let text = lines
+            .iter()
+            .fold(head.to_owned(), |all, line| all + line + "\r\n");
+        let remote = Remote::read(&text).unwrap();
+        received(&remote, &remote.media[0], EXTENSIONS, &choice)
+    }
+
+    fn outputs(layers: &[Layer]) -> Vec<usize> {
+        layers.iter().map(|layer| layer.output).collect()
+    }
+
+    #[test]
+    fn layers_by_rid_are_alternatives_of_one_output_unless_all_are_wanted() {
+        let lines = [
+            "a=rid:h send",
+            "a=rid:m send",
+            "a=rid:l send",
+            "a=simulcast:send h;m,l;~l;x",
+        ];
+        let best = layers(&lines, Choice::Best);
+        let rids: Vec<_> = best.iter().map(|layer| layer.rid.as_str()).collect();
+        assert_eq!(rids, ["h", "m", "l"], "x has no a=rid");
+        assert_eq!(outputs(&best), [0, 0, 0]);
+        assert_eq!(outputs(&layers(&lines, Choice::All)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_sim_group_is_one_output_and_each_track_of_plan_b_one_of_its_own() {
+        let lines = [
+            "a=ssrc-group:FID 11 12",
+            "a=ssrc-group:FID 21 22",
+            "a=ssrc-group:SIM 11 21",
+            "a=ssrc:11 msid:s one",
+            "a=ssrc:12 msid:s one",
+            "a=ssrc:21 msid:s one",
+            "a=ssrc:22 msid:s one",
+            "a=ssrc:31 msid:s two",
+        ];
+        let all = layers(&lines, Choice::Best);
+        assert_eq!(outputs(&all), [0, 0, 1]);
+        assert_eq!(all[2].ssrc, Some(31));
+        assert_eq!(all[2].msid.as_deref(), Some("s two"));
+    }
+
+    #[test]
+    fn one_source_with_its_repairs_is_no_simulcast() {
+        let lines = [
+            "a=ssrc-group:FID 11 12",
+            "a=ssrc:11 msid:s one",
+            "a=ssrc:12 msid:s one",
+        ];
+        assert!(layers(&lines, Choice::All).is_empty());
+        let two = ["a=ssrc:11 cname:x", "a=ssrc:12 cname:x"];
+        assert!(layers(&two, Choice::Best).is_empty());
+    }
+}
