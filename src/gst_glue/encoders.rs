@@ -6,8 +6,12 @@
 //! the value that it has; where that leaves a doubt the encoder is refused rather than set to a
 //! thousandth or a thousandfold of what the path carries.
 
+mod setup;
+
 use gst::glib;
 use gst::prelude::*;
+
+pub use setup::{held_back, ineffective, prepare};
 
 /// What a property counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,75 +304,6 @@ impl Knob {
             ..knob
         })
     }
-}
-
-/// Why the bitrate of `element` has no effect as it is set up, if so.
-pub fn ineffective(element: &gst::Element) -> Option<String> {
-    /// How encoders call their way of rate control.
-    const MODES: [&str; 5] = [
-        "pass",
-        "rate-control",
-        "rc-mode",
-        "end-usage",
-        "control-rate",
-    ];
-    /// Those that aim at a quality, whatever it takes.
-    const QUALITY: [&str; 11] = [
-        "quant", "qual", "cqp", "icq", "la_icq", "la-icq", "constqp", "fixqp", "off", "q",
-        "disable",
-    ];
-    let quality = MODES.iter().find_map(|mode| {
-        spec(element, mode)?;
-        let value = element.property_value(mode);
-        let (_, value) = glib::EnumValue::from_value(&value)?;
-        QUALITY
-            .contains(&value.nick())
-            .then(|| format!("{mode}={}", value.nick()))
-    });
-    let quantizer = || match factory_name(element).as_str() {
-        "x265enc" => (element.property::<i32>("qp") >= 0).then(|| "qp".to_owned()),
-        // av1enc is lossless by default, for both are 0, and takes no other value while it runs.
-        "av1enc" | "vp8enc" | "vp9enc" => {
-            let bounds = ["min-quantizer", "max-quantizer"];
-            let [least, most] = bounds.map(|bound| number(&element.property_value(bound)));
-            (least == most).then(|| "max-quantizer as low as min-quantizer".to_owned())
-        }
-        _ => None,
-    };
-    let setting = quality.or_else(quantizer)?;
-    Some(format!(
-        "{} keeps to a quality, whatever bitrate that takes ({setting}): it does not adapt to the \
-         network. Set it to a constant or variable bitrate (av1enc: max-quantizer=63 end-usage=cbr)",
-        element.name()
-    ))
-}
-
-/// Sets what keeps `element` from following its bitrate, as far as it is at its default; gives what
-/// was set.
-///
-/// By default libvpx evens out six seconds: after each step up it sends next to nothing for two of
-/// them.
-pub fn prepare(element: &gst::Element) -> Vec<String> {
-    const VPX: &[(&str, &str)] = &[
-        ("end-usage", "cbr"),
-        ("buffer-size", "1000"),
-        ("buffer-initial-size", "500"),
-        ("buffer-optimal-size", "600"),
-    ];
-    if !["vp8enc", "vp9enc"].contains(&factory_name(element).as_str()) {
-        return Vec::new();
-    }
-    let set = VPX.iter().filter_map(|(property, value)| {
-        let spec = spec(element, property)?;
-        let current = element.property_value(property);
-        if current.compare(spec.default_value()) != Some(std::cmp::Ordering::Equal) {
-            return None;
-        }
-        let wanted = glib::Value::deserialize(value, spec.value_type()).ok()?;
-        element.set_property_from_value(property, &wanted);
-        Some(format!("{property}={value}"))
-    });
-    set.collect()
 }
 
 fn known(factory: &str) -> Option<Known> {

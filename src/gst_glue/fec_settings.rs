@@ -91,6 +91,24 @@ impl FecSettings {
         }
     }
 
+    /// Name of the chosen scheme, if one was chosen.
+    pub fn scheme(&self) -> Option<&'static str> {
+        match self.fec {
+            FecSetting::None => None,
+            FecSetting::Ulpfec => Some("ulpfec"),
+            FecSetting::Flexfec => Some("flexfec"),
+        }
+    }
+
+    /// Chooses what [`Self::scheme`] names.
+    pub fn set_scheme(&mut self, name: Option<&str>) {
+        self.fec = match name {
+            Some("ulpfec") => FecSetting::Ulpfec,
+            Some("flexfec") => FecSetting::Flexfec,
+            _ => FecSetting::None,
+        };
+    }
+
     /// What they come to.
     pub fn wanted(&self) -> Option<Wanted> {
         let scheme = match self.fec {

@@ -14,8 +14,6 @@ use crate::signalling::http::client::ClientConfig;
 use crate::signalling::http::server::ServerConfig;
 use crate::signalling::http::{IceServerLink, Protocol, Token};
 
-use super::errors::settings_error;
-
 /// A client that asks is answered within this time or told that it takes too long.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
@@ -167,20 +165,20 @@ impl HttpSettings {
     ///
     /// # Errors
     ///
-    /// `RESOURCE/SETTINGS` when only one of certificate and key is given.
+    /// The text for `RESOURCE/SETTINGS` when only one of certificate and key is given.
     pub fn server(
         &self,
         protocol: Protocol,
         location: &str,
         ice_servers: Vec<IceServerLink>,
-    ) -> Result<ServerConfig, gst::ErrorMessage> {
+    ) -> Result<ServerConfig, String> {
         let tls = match (given(&self.tls_cert), given(&self.tls_key)) {
             (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
             (None, None) => None,
             _ => {
-                return Err(settings_error(
-                    "tls-cert and tls-key belong together: set both, each to a PEM file",
-                ));
+                return Err(
+                    "tls-cert and tls-key belong together: set both, each to a PEM file".to_owned(),
+                );
             }
         };
         let tokens = self.auth_token.as_deref().unwrap_or_default().split(',');
@@ -196,6 +194,7 @@ impl HttpSettings {
             max_peers: self.max_peers as usize,
             ice_servers,
             answer_limit: ANSWER_LIMIT,
+            navigation: false,
         })
     }
 }

@@ -11,7 +11,8 @@ glib::wrapper! {
     /// A pad of one stream. Property `msid`: stream and track as `a=msid` names them (RFC 8830),
     /// `STREAM TRACK`; on a sink pad what to announce (by default names of our own, the same
     /// stream for all pads), on a source pad what the remote announced. Property `bitrate-weight`:
-    /// on a sink pad with video its part of the bitrate, in proportion to the other pads'.
+    /// on a sink pad with video its part of the bitrate, in proportion to the other pads'. Property `rid`: the
+    /// simulcast layer that the pad is for (RFC 8851).
     pub struct MediaPad(ObjectSubclass<imp::MediaPad>)
         @extends gst::GhostPad, gst::ProxyPad, gst::Pad, gst::Object;
 }
@@ -20,6 +21,11 @@ impl MediaPad {
     /// Stream and track, if they are set.
     pub fn msid(&self) -> Option<String> {
         self.property("msid")
+    }
+
+    /// The simulcast layer that it is for, if it is for one of several.
+    pub fn rid(&self) -> Option<String> {
+        self.property("rid")
     }
 
     /// Its part of the bitrate, in proportion to the other pads'.
@@ -37,6 +43,7 @@ mod imp {
     pub struct MediaPad {
         msid: Mutex<Option<String>>,
         weight: Mutex<Option<f64>>,
+        rid: Mutex<Option<String>>,
     }
 
     #[glib::object_subclass]
@@ -55,6 +62,13 @@ mod imp {
                         .blurb(
                             "Stream and track as the description names them (RFC 8830), \
                              'STREAM TRACK'. On a sink pad to be set before data flows",
+                        )
+                        .build(),
+                    glib::ParamSpecString::builder("rid")
+                        .nick("Restriction identifier")
+                        .blurb(
+                            "Name of the simulcast layer that the pad is for (RFC 8851), where it \
+                             is for one of several",
                         )
                         .build(),
                     glib::ParamSpecDouble::builder("bitrate-weight")
@@ -78,6 +92,11 @@ mod imp {
                 *lock(&self.weight) = value.get().ok();
                 return;
             }
+            if pspec.name() == "rid" {
+                let rid: Option<String> = value.get().ok().flatten();
+                *lock(&self.rid) = rid.filter(|rid| is_rid(rid));
+                return;
+            }
             let msid: Option<String> = value.get().ok().flatten();
             // It becomes a part of one line of a description: words, one space between them.
             let msid = msid.map(|text| {
@@ -92,6 +111,9 @@ mod imp {
             if pspec.name() == "bitrate-weight" {
                 return lock(&self.weight).unwrap_or(DEFAULT_WEIGHT).to_value();
             }
+            if pspec.name() == "rid" {
+                return lock(&self.rid).to_value();
+            }
             lock(&self.msid).to_value()
         }
     }
@@ -100,6 +122,13 @@ mod imp {
     impl PadImpl for MediaPad {}
     impl ProxyPadImpl for MediaPad {}
     impl GhostPadImpl for MediaPad {}
+
+    /// RFC 8852 section 3.3: letters and digits; browsers take `-` and `_`, too.
+    fn is_rid(rid: &str) -> bool {
+        let mut chars = rid.chars();
+        let named = chars.all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        named && !rid.is_empty() && rid.len() <= 255
+    }
 
     fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         // Replaced whole.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 
+use super::stats::is_two_way;
 use crate::logging::SIGNALLING as CAT;
 use crate::media::codec::Codec;
 use crate::media::fec::Scheme;
@@ -36,6 +37,8 @@ const NOTICES: u32 = 20;
 pub struct Pad {
     /// The session's `local` of the stream.
     pub local: usize,
+    /// Which of that stream's outputs it is.
+    pub output: usize,
     /// Its name.
     pub name: String,
     /// Its caps, if they are known.
@@ -216,10 +219,14 @@ fn write(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
-fn direction(stream: &AgreedStream) -> &'static str {
+fn direction(stream: &AgreedStream, stats: &[(AgreedStream, StreamStats)]) -> &'static str {
+    if is_two_way(stream, stats) {
+        return "sendrecv";
+    }
     match stream.direction {
         Direction::SendOnly => "sendonly",
         Direction::RecvOnly => "recvonly",
+        Direction::SendRecv => "sendrecv",
         Direction::Inactive => "inactive",
     }
 }
@@ -245,13 +252,14 @@ fn why_no_fec(stream: &AgreedStream, scheme: Scheme) -> String {
 }
 
 fn pad_of<'a>(stream: &AgreedStream, pads: &'a [Pad]) -> Option<&'a Pad> {
-    pads.iter().find(|pad| pad.local == stream.local)
+    let mut pads = pads.iter();
+    pads.find(|pad| (pad.local, pad.output) == (stream.local, stream.output))
 }
 
 fn ssrcs(stream: &AgreedStream, stats: &[(AgreedStream, StreamStats)]) -> (u32, u32) {
     stats
         .iter()
-        .find(|(s, _)| s.stream == stream.stream)
+        .find(|(s, _)| s.stream == stream.stream && s.direction == stream.direction)
         .map(|(_, s)| (s.ssrc, s.rtx_ssrc))
         .unwrap_or_default()
 }
@@ -268,7 +276,7 @@ fn negotiated(
         let mut builder = gst::Structure::builder("stream")
             .field("mid", &stream.mid)
             .field("kind", codec.kind.as_str())
-            .field("direction", direction(stream))
+            .field("direction", direction(stream, stats))
             .field("codec", &codec.name)
             .field("clock-rate", codec.clock_rate)
             .field("fmtp", &codec.fmtp)
@@ -298,6 +306,12 @@ fn negotiated(
         builder = builder.field("extensions", gst::List::new(extensions));
         if let Some(msid) = &stream.msid {
             builder = builder.field("msid", msid);
+        }
+        if !stream.layers.is_empty() {
+            let rids = stream.layers.iter().map(|layer| layer.rid.to_send_value());
+            builder = builder
+                .field("layers", gst::List::new(rids))
+                .field_if_some("rid", stream.rid());
         }
         if let Some(pad) = pad_of(stream, pads) {
             builder = builder.field("pad", &pad.name);
@@ -333,7 +347,7 @@ fn report(
         text += &format!(
             "  {}: {} {}, mid {}, payload type {}",
             name.unwrap_or(codec.kind.as_str()),
-            direction(stream),
+            direction(stream, stats),
             encoding(codec),
             stream.mid,
             codec.payload_type,
@@ -346,6 +360,12 @@ fn report(
             if rtx_ssrc != 0 {
                 text += &format!(" (SSRC {rtx_ssrc})");
             }
+        }
+        if let Some(rid) = stream.rid() {
+            text += &format!(", layer {rid}");
+        } else if stream.layers.iter().any(|layer| !layer.rid.is_empty()) {
+            let rids: Vec<_> = stream.layers.iter().map(|l| l.rid.as_str()).collect();
+            text += &format!(", one of the layers {}", rids.join(" / "));
         }
         if let Some(fec) = &stream.fec {
             text += &format!(", FEC {} {}", fec.scheme.as_str(), fec.payload_type);

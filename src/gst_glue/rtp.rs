@@ -104,7 +104,11 @@ fn header_length(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>) -> Option<u
 }
 
 fn element(rtp: &RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>, id: u8) -> Option<Bytes> {
-    let found = rtp.extension_onebyte_header(id, 0);
+    // Caps may name one that the one-byte form has not (RFC 8285 section 4.2).
+    let short = (1..=14)
+        .contains(&id)
+        .then(|| rtp.extension_onebyte_header(id, 0));
+    let found = short.flatten();
     let value = found.or_else(|| rtp.extension_twobytes_header(id, 0).map(|(_, value)| value))?;
     Some(Bytes::copy_from_slice(value))
 }
@@ -115,9 +119,13 @@ pub fn inbound(packet: InboundPacket, running_time: gst::ClockTime) -> gst::Buff
     let mut buffer = gst::Buffer::new();
     // infallible: a new buffer is writable.
     if let Some(buffer) = buffer.get_mut() {
-        buffer.append_memory(gst::Memory::from_slice(packet.header));
-        if !packet.payload.is_empty() {
-            buffer.append_memory(gst::Memory::from_slice(packet.payload));
+        if let Some(whole) = packet.whole {
+            buffer.append_memory(gst::Memory::from_slice(whole));
+        } else {
+            buffer.append_memory(gst::Memory::from_slice(packet.header));
+            if !packet.payload.is_empty() {
+                buffer.append_memory(gst::Memory::from_slice(packet.payload));
+            }
         }
         buffer.set_dts(running_time);
         buffer.set_pts(running_time);
@@ -135,12 +143,26 @@ pub fn read_inbound<T>(
     if count == 0 {
         return None;
     }
-    let header = buffer.peek_memory(0).map_readable().ok()?;
+    let first = buffer.peek_memory(0).map_readable().ok()?;
     if count == 1 {
-        return read(&header, &[]);
+        let (header, payload) = first.split_at_checked(size_of_header(&first)?)?;
+        return read(header, payload);
     }
     let payload = buffer.peek_memory(1).map_readable().ok()?;
-    read(&header, &payload)
+    read(&first, &payload)
+}
+
+/// Bytes of the header that `packet` begins with (RFC 3550 section 5.1).
+pub fn size_of_header(packet: &[u8]) -> Option<usize> {
+    const FIXED: usize = 12;
+    const EXTENDED: u8 = 0x10;
+    let first = *packet.first()?;
+    let fixed = FIXED + usize::from(first & 0x0f) * 4;
+    if first & EXTENDED == 0 {
+        return Some(fixed);
+    }
+    let words = packet.get(fixed + 2..fixed + 4)?.first_chunk()?;
+    Some(fixed + 4 + usize::from(u16::from_be_bytes(*words)) * 4)
 }
 
 /// A moment as a number that fits into a buffer: ns since the first that was asked for.
@@ -202,6 +224,44 @@ mod tests {
             let expected = (HeaderExtension::VideoOrientation, Bytes::from_static(&[2]));
             assert_eq!(packet.extensions, [expected]);
             assert!(!packet.marker);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_came_is_read_in_one_piece_and_in_two() {
+        gst::init().unwrap();
+        let extended = [0x91, 0xe0, 0, 7, 0, 0, 0, 90, 0, 0, 0, 3, 0, 0, 0, 5];
+        let extended = [&extended[..], &[0xbe, 0xde, 0, 1, 0x40, 2, 0, 0]].concat();
+        let plain = vec![0x80, 0x60, 0, 7, 0, 0, 0, 90, 0, 0, 0, 3];
+        for (header, payload) in [
+            (&extended, &b"payload"[..]),
+            (&plain, b"payload"),
+            (&extended, b""),
+        ] {
+            let whole = Bytes::from([&header[..], payload].concat());
+            for whole in [Some(whole.clone()), None] {
+                let pieces = if whole.is_some() || payload.is_empty() {
+                    1
+                } else {
+                    2
+                };
+                let buffer = inbound(
+                    InboundPacket {
+                        arrival: Instant::now(),
+                        header: Bytes::copy_from_slice(header),
+                        payload: Bytes::copy_from_slice(payload),
+                        whole,
+                    },
+                    gst::ClockTime::ZERO,
+                );
+                assert_eq!(buffer.n_memory(), pieces);
+                let read = read_inbound(&buffer, |h, p| Some((h.to_vec(), p.to_vec())));
+                assert_eq!(read, Some((header.clone(), payload.to_vec())));
+            }
+        }
+        for length in 0..extended.len() {
+            let cut = packet(&extended[..length], &[]);
+            assert_eq!(read_inbound(&cut, |_, _| Some(())), None, "{length}");
         }
     }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Properties that both elements have: one source of names, defaults and texts.
 
+mod shared;
+mod signallers;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -13,74 +16,14 @@ use crate::session::addresses;
 use crate::session::host::HostConfig;
 use crate::session::reconnect::Reconnect;
 use crate::session::{SessionConfig, SessionOptions};
+use crate::signalling::application::Mailbox;
 use crate::signalling::http::{IceServerLink, Protocol};
 use crate::signalling::{Role, SignallerConfig};
 
 use super::errors::settings_error;
 use super::fec_settings::FecSettings;
 use super::http_settings::HttpSettings;
-
-/// How descriptions travel to those who receive.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstRsWebRtcSinkSignaller")]
-pub enum SinkSignaller {
-    /// Copy and paste.
-    #[default]
-    #[enum_value(
-        name = "Copy and paste: one JSON object a line on stdin and stdout",
-        nick = "stdio"
-    )]
-    Stdio,
-    /// Files.
-    #[enum_value(
-        name = "Files: offer.json, answer.json and bye.json in the directory 'location'",
-        nick = "file"
-    )]
-    File,
-    /// Publishes.
-    #[enum_value(
-        name = "WHIP client: publishes to the server at 'location'",
-        nick = "whip-client"
-    )]
-    WhipClient,
-    /// Serves viewers.
-    #[enum_value(
-        name = "WHEP server: any number of viewers come to 'location', with a browser too",
-        nick = "whep-server"
-    )]
-    WhepServer,
-}
-
-/// How descriptions travel to whoever sends.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstRsWebRtcSrcSignaller")]
-pub enum SrcSignaller {
-    /// Copy and paste.
-    #[default]
-    #[enum_value(
-        name = "Copy and paste: one JSON object a line on stdin and stdout",
-        nick = "stdio"
-    )]
-    Stdio,
-    /// Files.
-    #[enum_value(
-        name = "Files: offer.json, answer.json and bye.json in the directory 'location'",
-        nick = "file"
-    )]
-    File,
-    /// Views.
-    #[enum_value(
-        name = "WHEP client: takes the stream of the server at 'location'",
-        nick = "whep-client"
-    )]
-    WhepClient,
-    /// Takes what is published.
-    #[enum_value(
-        name = "WHIP server: a publisher comes to 'location', with a browser too",
-        nick = "whip-server"
-    )]
-    WhipServer,
-}
+pub use signallers::{SinkSignaller, SrcSignaller};
 
 /// Either of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +60,8 @@ pub enum RoleSetting {
 #[derive(Debug, Clone)]
 pub struct CallSettings {
     way: Way,
+    /// Name of the call that two elements share.
+    call: Option<String>,
     http: HttpSettings,
     location: Option<String>,
     role: RoleSetting,
@@ -126,6 +71,8 @@ pub struct CallSettings {
     /// Congestion control of what is sent.
     pub bitrate: BitrateLimits,
     fec: FecSettings,
+    /// Viewers steer with mouse and keyboard.
+    pub navigation: bool,
 }
 
 impl CallSettings {
@@ -142,6 +89,7 @@ impl CallSettings {
     fn new(way: Way, http: HttpSettings) -> Self {
         Self {
             way,
+            call: None,
             http,
             location: None,
             role: RoleSetting::default(),
@@ -150,12 +98,14 @@ impl CallSettings {
             ice_addresses: None,
             bitrate: BitrateLimits::default(),
             fec: FecSettings::default(),
+            navigation: false,
         }
     }
 
     /// The specifications, in the order that gst-inspect shows.
     pub fn properties(&self) -> Vec<glib::ParamSpec> {
         let mut all = vec![self.signaller_property()];
+        all.push(shared::property());
         all.extend(Self::common_properties());
         all.extend(self.http.properties());
         let sends = matches!(self.way, Way::Sink(_));
@@ -240,6 +190,7 @@ impl CallSettings {
                 Way::Sink(way) => assign(way, value),
                 Way::Src(way) => assign(way, value),
             },
+            "call" => assign(&mut self.call, value),
             "location" => assign(&mut self.location, value),
             "role" => assign(&mut self.role, value),
             "stun-server" => assign(&mut self.stun_server, value),
@@ -271,6 +222,7 @@ impl CallSettings {
                 Way::Sink(way) => way.to_value(),
                 Way::Src(way) => way.to_value(),
             },
+            "call" => self.call.to_value(),
             "location" => self.location.to_value(),
             "role" => self.role.to_value(),
             "stun-server" => self.stun_server.to_value(),
@@ -325,18 +277,46 @@ impl CallSettings {
         Some(format!("{scheme}{secure}://{rest}"))
     }
 
-    /// Whether people watch a terminal: all ways of signalling so far are chosen at one.
+    /// Whether people watch a terminal: all other ways of signalling are chosen at one.
     pub fn reports_on_stderr(&self) -> bool {
-        true
+        !self.is_application()
     }
 
-    /// Everything that is needed to begin.
+    /// Whether the application carries the messages.
+    fn is_application(&self) -> bool {
+        matches!(
+            self.way,
+            Way::Sink(SinkSignaller::Application) | Way::Src(SrcSignaller::Application)
+        )
+    }
+
+    /// Whether the application may carry the messages: the other element of a shared call may say
+    /// that it does.
+    pub fn takes_messages(&self) -> bool {
+        self.is_application() || self.call.as_deref().is_some_and(|name| !name.is_empty())
+    }
+
+    /// Everything that is needed to begin; `mailbox` is the application's, where it signals.
     ///
     /// # Errors
     ///
     /// `RESOURCE/SETTINGS` naming the property that is missing or wrong.
-    pub fn connection(&self, automatic: Role) -> Result<Connection, gst::ErrorMessage> {
+    pub fn connection(
+        &self,
+        automatic: Role,
+        mailbox: &Mailbox,
+    ) -> Result<Connection, gst::ErrorMessage> {
+        let configured = self.configured(automatic, mailbox);
+        configured.map_err(|text| settings_error(&text))
+    }
+
+    /// The same, with the text of the error alone: an `ErrorMessage` does not give it back.
+    fn configured(&self, automatic: Role, mailbox: &Mailbox) -> Result<Connection, String> {
         let again = match self.way {
+            Way::Sink(SinkSignaller::Application) | Way::Src(SrcSignaller::Application) => {
+                let config = SignallerConfig::Application(mailbox.clone());
+                return self.call(automatic, &config, None);
+            }
             Way::Sink(SinkSignaller::Stdio) | Way::Src(SrcSignaller::Stdio) => {
                 return self.call(automatic, &SignallerConfig::Stdio, None);
             }
@@ -363,9 +343,7 @@ impl CallSettings {
             }
         };
         if self.role == RoleSetting::Answer {
-            return Err(settings_error(
-                "role=answer does not go with a WHIP or WHEP client, which offers: leave role alone",
-            ));
+            return Err("role=answer does not go with a WHIP or WHEP client, which offers: leave role alone".to_owned());
         }
         self.call(Role::Offerer, &again, self.http.reconnect(&again))
     }
@@ -375,7 +353,7 @@ impl CallSettings {
         automatic: Role,
         signaller: &SignallerConfig,
         reconnect: Option<Reconnect>,
-    ) -> Result<Connection, gst::ErrorMessage> {
+    ) -> Result<Connection, String> {
         Ok(Connection::One(SessionConfig {
             role: match self.role {
                 RoleSetting::Auto => automatic,
@@ -394,12 +372,13 @@ impl CallSettings {
         }))
     }
 
-    fn host(&self, protocol: Protocol) -> Result<Connection, gst::ErrorMessage> {
+    fn host(&self, protocol: Protocol) -> Result<Connection, String> {
         if self.role == RoleSetting::Offer {
-            return Err(settings_error(
+            return Err(
                 "role=offer does not go with a WHIP or WHEP server, whose clients offer: leave \
-                 role alone",
-            ));
+                 role alone"
+                    .to_owned(),
+            );
         }
         let url = self.location(
             "a server needs the URL to listen on: set location, for one to \
@@ -411,8 +390,13 @@ impl CallSettings {
             username: server.username.clone(),
             credential: server.credential.clone(),
         });
+        let mut server = self.http.server(protocol, url, links.collect())?;
+        if self.navigation && server.tokens.is_empty() {
+            return Err(NAVIGATION_WITHOUT_TOKEN.to_owned());
+        }
+        server.navigation = self.navigation;
         Ok(Connection::Many(HostConfig {
-            server: self.http.server(protocol, url, links.collect())?,
+            server,
             addresses: self.addresses()?,
             ice_servers,
             bitrate: self.bitrate,
@@ -420,14 +404,14 @@ impl CallSettings {
         }))
     }
 
-    fn location(&self, missing: &str) -> Result<&str, gst::ErrorMessage> {
+    fn location(&self, missing: &str) -> Result<&str, String> {
         let location = self.location.as_deref().filter(|l| !l.is_empty());
-        location.ok_or_else(|| settings_error(missing))
+        location.ok_or_else(|| missing.to_owned())
     }
 
-    fn addresses(&self) -> Result<Vec<IpAddr>, gst::ErrorMessage> {
+    fn addresses(&self) -> Result<Vec<IpAddr>, String> {
         let wanted = self.ice_addresses.as_deref().unwrap_or_default();
-        let mut all = addresses::local_addresses(wanted).map_err(|e| settings_error(&e))?;
+        let mut all = addresses::local_addresses(wanted)?;
         // Who is reached by the machine's own name for itself is on the same machine.
         if wanted.is_empty()
             && let Some(loopback) = self.location.as_deref().and_then(addresses::loopback_in)
@@ -438,16 +422,18 @@ impl CallSettings {
         Ok(all)
     }
 
-    fn ice_servers(&self) -> Result<Vec<IceServer>, gst::ErrorMessage> {
+    fn ice_servers(&self) -> Result<Vec<IceServer>, String> {
         self.stun_server
             .iter()
             .chain(&self.turn_servers)
             .filter(|uri| !uri.is_empty())
             .map(|uri| addresses::ice_server(uri))
-            .collect::<Result<_, _>>()
-            .map_err(|e| settings_error(&e))
+            .collect()
     }
 }
+
+const NAVIGATION_WITHOUT_TOKEN: &str = "enable-data-channel-navigation gives viewers mouse and keyboard of \
+                                        what is sent: set auth-token, so that only those who have it come";
 
 fn assign<T>(field: &mut T, value: &glib::Value)
 where
@@ -485,6 +471,10 @@ mod tests {
         gst::init().unwrap();
         let mut settings = CallSettings::of_sink();
         settings.way = Way::Sink(SinkSignaller::File);
-        assert!(settings.connection(Role::Offerer).is_err());
+        assert!(
+            settings
+                .connection(Role::Offerer, &Mailbox::default())
+                .is_err()
+        );
     }
 }

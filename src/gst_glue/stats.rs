@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use gst::glib;
 use gst::prelude::*;
 
+use crate::gst_glue::data_pad::structure_of;
 use crate::peer::{Direction, PathStats, StreamStats};
 use crate::session::calls::PeerStats;
 use crate::session::negotiation::AgreedStream;
@@ -62,10 +63,13 @@ pub struct PlayoutFigures {
 /// Figures of every stream of a source, by peer and stream.
 pub type Playouts = HashMap<(Arc<str>, usize), PlayoutFigures>;
 
+/// A peer, one of its streams, and whether that is sent: one m-line may have both directions.
+type Key = (Arc<str>, usize, bool);
+
 /// What changes per second, by peer and stream: the difference of two samples.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    streams: HashMap<(Arc<str>, usize), (Sample, Option<Rates>)>,
+    streams: HashMap<Key, (Sample, Option<Rates>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +98,9 @@ impl Sampler {
         let mut streams = HashMap::new();
         for peer in peers {
             for (stream, stats) in &peer.streams {
-                let key = (peer.id.clone(), stream.stream);
-                let sample = Sample::of(stream, stats, playouts.get(&key), now);
+                let key = (peer.id.clone(), stream.stream, stream.direction.sends());
+                let playout = playouts.get(&(peer.id.clone(), stream.stream));
+                let sample = Sample::of(stream, stats, playout, now);
                 let before = self.streams.get(&key);
                 let rates = before.map(|(before, _)| sample.rates(before));
                 streams.insert(key, (sample, rates));
@@ -104,7 +109,7 @@ impl Sampler {
         self.streams = streams;
     }
 
-    fn rates(&self, key: &(Arc<str>, usize)) -> Option<Rates> {
+    fn rates(&self, key: &Key) -> Option<Rates> {
         self.streams.get(key).and_then(|(_, rates)| *rates)
     }
 }
@@ -159,12 +164,15 @@ pub fn structure(
     sampler: &Sampler,
 ) -> gst::Structure {
     let mut all = gst::Structure::builder(name);
-    for peer in peers.iter().filter(|p| !p.streams.is_empty()) {
+    for peer in peers {
+        if peer.streams.is_empty() && peer.channels.is_empty() {
+            continue;
+        }
         let mut fields = gst::Structure::builder("peer");
         for (stream, stats) in &peer.streams {
             let key = (peer.id.clone(), stream.stream);
-            let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
-            let rates = sampler.rates(&key);
+            let name = name_of(stream, &peer.streams);
+            let rates = sampler.rates(&(peer.id.clone(), stream.stream, stream.direction.sends()));
             let of_stream = if stream.direction == Direction::SendOnly {
                 outbound(stream, stats, rates)
             } else {
@@ -172,10 +180,32 @@ pub fn structure(
             };
             fields = fields.field(name, of_stream);
         }
+        for channel in &peer.channels {
+            if let Some(id) = channel.id() {
+                let of_channel = structure_of("data-channel", (channel, &channel.phase()), "");
+                fields = fields.field(format!("data-channel-{id}"), of_channel);
+            }
+        }
         fields = fields.field("candidate-pair", candidate_pair(&peer.path));
         all = all.field(format!("peer-{}", peer.id), fields.build());
     }
     all.build()
+}
+
+/// `video-0`; where m-line 0 has both directions, `video-0-outbound` and `video-0-inbound`.
+fn name_of(stream: &AgreedStream, all: &[(AgreedStream, StreamStats)]) -> String {
+    let name = format!("{}-{}", stream.codec.kind.as_str(), stream.mid);
+    match (is_two_way(stream, all), stream.direction.sends()) {
+        (false, _) => name,
+        (true, true) => name + "-outbound",
+        (true, false) => name + "-inbound",
+    }
+}
+
+/// Whether the m-line of `stream` has both directions.
+pub fn is_two_way(stream: &AgreedStream, all: &[(AgreedStream, StreamStats)]) -> bool {
+    let mut all = all.iter().map(|(other, _)| other);
+    all.any(|other| other.stream == stream.stream && other.direction != stream.direction)
 }
 
 fn outbound(stream: &AgreedStream, s: &StreamStats, rates: Option<Rates>) -> gst::Structure {

@@ -469,8 +469,57 @@ fn defaults_that_keep_an_encoder_from_following_are_changed_and_nothing_else() {
     assert_eq!(encoder.property::<i32>("buffer-optimal-size"), 600);
     assert_eq!(encoder.property::<i32>("buffer-size"), 3000, "the user's");
     assert!(prepare(&encoder).is_empty());
-    let other = gst::ElementFactory::make("x264enc").build().unwrap();
+    let x264 = gst::ElementFactory::make("x264enc").build().unwrap();
+    assert_eq!(prepare(&x264), ["vbv-buf-capacity=100"]);
+    let own = gst::ElementFactory::make("x264enc").property("vbv-buf-capacity", 300u32);
+    assert!(prepare(&own.build().unwrap()).is_empty(), "the user's");
+    let other = gst::ElementFactory::make("openh264enc").build().unwrap();
     assert!(prepare(&other).is_empty());
+}
+
+/// What is said of `encoder` once it has made something of a picture that is live, or not.
+fn said_of(encoder: &str, live: bool) -> Option<String> {
+    gst::init().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "videotestsrc is-live={live} ! video/x-raw,width=64,height=64,framerate=30/1 ! {encoder} \
+         name=e ! fakesink name=f signal-handoffs=true sync=false"
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let (made, makes) = std::sync::mpsc::channel();
+    let sink = pipeline.by_name("f").unwrap();
+    sink.connect("handoff", false, move |_| {
+        // overflow: retained; the test takes one and leaves.
+        let _ = made.send(());
+        None
+    });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    makes
+        .recv_timeout(std::time::Duration::from_secs(20))
+        .unwrap();
+    let said = held_back(&pipeline.by_name("e").unwrap());
+    pipeline.set_state(gst::State::Null).unwrap();
+    said
+}
+
+#[test]
+fn an_encoder_that_keeps_live_frames_is_named_with_the_cure() {
+    let said = said_of(
+        "x264enc speed-preset=ultrafast rc-lookahead=20 bframes=3",
+        true,
+    )
+    .unwrap();
+    assert!(said.starts_with("e keeps each frame for "), "{said}");
+    assert!(said.ends_with("set tune=zerolatency"), "{said}");
+    let said = said_of("vp9enc deadline=1 cpu-used=8", true).unwrap();
+    assert!(said.ends_with("set lag-in-frames=0"), "{said}");
+    for quick in [
+        "x264enc speed-preset=ultrafast tune=zerolatency",
+        "vp9enc deadline=1 cpu-used=8 lag-in-frames=0",
+        "vp8enc deadline=1",
+    ] {
+        assert_eq!(said_of(quick, true), None, "{quick}");
+    }
+    assert_eq!(said_of("x264enc", false), None, "nobody waits for a film");
 }
 
 #[test]

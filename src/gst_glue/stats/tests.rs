@@ -16,11 +16,14 @@ fn peer(direction: Direction, stats: StreamStats) -> PeerStats {
         msid: None,
         fec: None,
         fec_left_out: None,
+        layers: Vec::new(),
+        output: 0,
     };
     PeerStats {
         id: "3".into(),
         streams: vec![(stream, stats)],
         path: PathStats::default(),
+        channels: Vec::new(),
     }
 }
 
@@ -129,6 +132,7 @@ fn the_path_tells_what_is_known_of_it_and_no_more() {
             media: 1_900_000,
             loss: 0.05,
             round_trip: None,
+            queued_until: None,
         }),
         sending_bitrate: 1_500_000,
         queue_delay: Duration::from_millis(40),
