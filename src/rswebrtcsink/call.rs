@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
-use crate::session::negotiation::{Sending, Wish};
+use crate::session::negotiation::{OwnLayer, Sending, Wish};
 
 use super::adaptation::Adaptation;
+use super::data::DataTracks;
 use super::gate::Gate;
 use super::key_frames::KeyFrameWatch;
+use super::navigation::Navigators;
+use super::settings::Simulcast;
 use crate::session::calls::Calls;
 
 /// Shared by the element and the tracks of one call.
@@ -20,11 +23,17 @@ pub struct SinkCall {
     pub gate: Gate,
     /// Peers that media flows to.
     pub viewers: Viewers,
+    /// Data pads, and which of them have ended.
+    pub data: DataTracks,
+    /// Peers that steer what makes the picture.
+    pub navigators: Navigators,
     calls: Calls,
     /// What the paths to the peers carry, and who acts on it.
     adaptation: Arc<Adaptation>,
     /// At most one key frame is asked of an encoder in this time.
     key_frame_interval: Duration,
+    /// Layers are told apart by SSRCs.
+    by_ssrc: bool,
     /// Plain data; never held over a call into GStreamer or the session's waits.
     tracks: Mutex<Tracks>,
 }
@@ -40,7 +49,18 @@ struct Tracks {
 
 struct Track {
     pad: String,
+    kind: MediaKind,
     msid: Option<String>,
+    /// It is a layer of a picture.
+    rid: Option<String>,
+    /// Of its picture, if they are known.
+    pixels: u32,
+    /// The remote does not take it.
+    left_out: bool,
+    /// As a layer for which the path carries too little.
+    stopped: bool,
+    /// It goes on with the next key frame.
+    resuming: bool,
     codec: Option<Codec>,
     /// Header extensions that its packets bring along.
     extensions: Vec<HeaderExtension>,
@@ -112,13 +132,16 @@ impl Viewers {
 
 impl SinkCall {
     /// A call without tracks.
-    pub fn new(calls: Calls, key_frame_interval: Duration) -> Arc<Self> {
+    pub fn new(calls: Calls, key_frame_interval: Duration, simulcast: Simulcast) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
             viewers: Viewers::default(),
+            data: DataTracks::default(),
+            navigators: Navigators::default(),
             calls,
             adaptation: Arc::default(),
             key_frame_interval,
+            by_ssrc: simulcast == Simulcast::Ssrc,
             tracks: Mutex::default(),
         })
     }
@@ -139,11 +162,17 @@ impl SinkCall {
     }
 
     /// Adds a track for pad `name`; during the call it is negotiated once its codec is known.
-    pub fn add_track(&self, name: &str) -> usize {
+    pub fn add_track(&self, name: &str, kind: MediaKind) -> usize {
         let mut tracks = self.lock();
         tracks.all.push(Track {
             pad: name.to_owned(),
+            kind,
             msid: None,
+            rid: None,
+            pixels: 0,
+            left_out: false,
+            stopped: false,
+            resuming: false,
             codec: None,
             extensions: Vec::new(),
             released: false,
@@ -154,13 +183,35 @@ impl SinkCall {
             key_frames: KeyFrameWatch::default(),
             bytes: 0,
         });
-        tracks.all.len() - 1
+        let index = tracks.all.len() - 1;
+        self.announce(&tracks);
+        index
+    }
+
+    /// What will be sent in a codec that is not known yet.
+    fn announce(&self, tracks: &Tracks) {
+        let unknown = || {
+            tracks
+                .all
+                .iter()
+                .filter(|t| !t.released && t.codec.is_none())
+        };
+        self.calls
+            .announce(|| unknown().map(|track| track.kind).collect());
     }
 
     /// What `track` is called in descriptions; before [`Self::set_codec`].
-    pub fn set_msid(&self, track: usize, msid: Option<String>) {
+    pub fn set_msid(&self, track: usize, msid: Option<String>, rid: Option<String>) {
         if let Some(track) = self.lock().all.get_mut(track) {
             track.msid = msid;
+            track.rid = rid;
+        }
+    }
+
+    /// The pictures of `track` have so many pixels; before [`Self::set_codec`].
+    pub fn set_pixels(&self, track: usize, pixels: u32) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.pixels = pixels;
         }
     }
 
@@ -171,7 +222,8 @@ impl SinkCall {
             track.released = true;
         }
         self.adaptation.look_again();
-        if tracks.started && tracks.all.iter().all(|t| t.finished || t.released) {
+        let over = tracks.all.iter().all(|t| t.finished || t.released);
+        if tracks.started && over && self.data.finished() {
             drop(tracks);
             self.calls.finish();
             return;
@@ -193,7 +245,8 @@ impl SinkCall {
     ) -> Result<(), String> {
         let mut tracks = self.lock();
         let known = tracks.sent.contains(&track);
-        let late = tracks.started && !known;
+        // The other leg of a shared call may have made it already.
+        let late = !known && (tracks.started || self.gate.is_open());
         let Some(entry) = tracks.all.get_mut(track) else {
             return Err("the pad is gone".to_owned());
         };
@@ -222,6 +275,7 @@ impl SinkCall {
 
     /// The session learns of all tracks at once first, and then of every change.
     fn tell_session(&self, mut tracks: MutexGuard<'_, Tracks>) {
+        self.announce(&tracks);
         let mut present = tracks.all.iter().filter(|t| !t.released).peekable();
         if !tracks.started && (present.peek().is_none() || present.any(|t| t.codec.is_none())) {
             return;
@@ -246,6 +300,15 @@ impl SinkCall {
                 msid: track.msid.clone(),
                 extensions: track.extensions.clone(),
                 removed: track.released,
+                layer: track.rid.as_ref().map(|rid| OwnLayer {
+                    group: track.msid.clone().unwrap_or_default(),
+                    rid: if self.by_ssrc {
+                        String::new()
+                    } else {
+                        rid.clone()
+                    },
+                    pixels: track.pixels,
+                }),
             })
         });
         let wish = Wish::Send(wish.collect());
@@ -285,6 +348,10 @@ impl SinkCall {
             if let Some(track) = tracks.all.get_mut(track) {
                 track.bytes = track.bytes.wrapping_add(frame.len() as u64);
                 track.key_frames.frame(frame.key, Instant::now);
+                track.resuming &= !frame.key;
+                if track.stopped || track.resuming {
+                    return false;
+                }
             }
             tracks.sent.iter().position(|sent| *sent == track)
         };
@@ -299,8 +366,42 @@ impl SinkCall {
     /// Audio or video, once `track` has a codec and while its pad is there.
     pub fn kind(&self, track: usize) -> Option<MediaKind> {
         let tracks = self.lock();
-        let track = tracks.all.get(track).filter(|t| !t.released)?;
+        let here = |t: &&Track| !(t.released || t.left_out && t.rid.is_some());
+        let track = tracks.all.get(track).filter(here)?;
         track.codec.as_ref().map(|codec| codec.kind)
+    }
+
+    /// The remote does not take `track`, or does after all.
+    pub fn set_left_out(&self, track: usize, left_out: bool) {
+        if let Some(track) = self.lock().all.get_mut(track) {
+            track.left_out = left_out;
+        }
+        self.adaptation.look_again();
+    }
+
+    /// The picture of which `track` is a layer, and how many pixels it has in it.
+    pub fn layer(&self, track: usize) -> Option<(String, u32)> {
+        let tracks = self.lock();
+        let track = tracks.all.get(track)?;
+        track.rid.as_ref()?;
+        Some((track.msid.clone().unwrap_or_default(), track.pixels))
+    }
+
+    /// Whether `track` is stopped.
+    pub fn is_stopped(&self, track: usize) -> bool {
+        self.lock().all.get(track).is_some_and(|t| t.stopped)
+    }
+
+    /// Stops `track`, or lets it go on with its next key frame. Tells whether that is to be asked
+    /// for.
+    pub fn set_stopped(&self, track: usize, stopped: bool) -> bool {
+        let mut tracks = self.lock();
+        let Some(track) = tracks.all.get_mut(track) else {
+            return false;
+        };
+        track.resuming |= track.stopped && !stopped;
+        track.stopped = stopped;
+        track.resuming && !stopped
     }
 
     /// Whether `track` is video.
@@ -377,7 +478,30 @@ impl SinkCall {
         if let Some(track) = tracks.all.get_mut(track) {
             track.finished = true;
         }
-        tracks.all.iter().all(|t| t.finished || t.released)
+        tracks.all.iter().all(|t| t.finished || t.released) && self.data.finished()
+    }
+
+    /// A data pad ended, or went: if all else has ended too, so has the call. One that has not begun
+    /// goes on.
+    pub fn finish_if_over(&self) {
+        let tracks = self.lock();
+        let over = tracks.started && tracks.all.iter().all(|t| t.finished || t.released);
+        drop(tracks);
+        if over && self.data.finished() {
+            self.calls.finish();
+        }
+    }
+
+    /// The pipeline plays: where there are data pads and no others, nothing is to be waited for.
+    pub fn begin_without_media(&self) {
+        let mut tracks = self.lock();
+        if !tracks.started && self.data.any() && tracks.all.iter().all(|t| t.released) {
+            tracks.started = true;
+            self.calls.set_wish(Wish::Send(Vec::new()));
+            drop(tracks);
+            // What has nothing to send may have ended before.
+            self.finish_if_over();
+        }
     }
 
     /// `track` goes on after all (a flush after its end).

@@ -2,7 +2,10 @@
 //! One round of adapting: finds the encoders, shares what the path carries among them, sets them,
 //! and tells.
 
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gst::glib;
@@ -11,7 +14,6 @@ use gst::subclass::prelude::*;
 
 use crate::gst_glue::encoders::{self, Choice, Knob};
 use crate::gst_glue::media_pad::MediaPad;
-use crate::gst_glue::report;
 use crate::logging::SINK as CAT;
 use crate::media::codec::MediaKind;
 use crate::peer::{BitrateLimits, Estimate};
@@ -23,13 +25,14 @@ use super::call::SinkCall;
 use super::congestion::{Congestion, CongestionControl, ESTIMATED};
 use super::encoder;
 use super::flow::Flow;
+use super::holding::Hold;
+use super::layers::{self, Layer};
+use super::opus::{Opus, Wishes};
 
-/// Name of the element message about an encoder's new bitrate, and of its structure.
-const BITRATE: &str = "rswebrtc-bitrate";
+use self::telling::post;
+
 /// Links change without a word to us.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// Opus speaks of so many percent of loss, and no finer.
-const LOSS_STEP: i32 = 2;
 /// More than any path carries.
 const UNLIMITED: u64 = 1_000_000_000_000;
 /// An Opus stream, where its encoder does not say.
@@ -42,10 +45,15 @@ struct Driven {
     knob: Knob,
     setting: Setting,
     overshoot: Overshoot,
+    /// Of video.
+    hold: Option<Arc<Hold>>,
+    opus: Option<Opus>,
     /// What it was set to when it was found, bit/s.
     nominal: u64,
     /// The same as its property held it.
     found: glib::Value,
+    /// How often it was asked whether it keeps frames, since it has caps.
+    asked: u8,
 }
 
 impl Driven {
@@ -59,6 +67,9 @@ impl Driven {
         if let Some(element) = element {
             gst::debug!(CAT, "{}: set back to {:?}", self.name, self.found);
             element.set_property_from_value(self.knob.property(), &self.found);
+        }
+        if let (Some(opus), Some(element)) = (&self.opus, self.element.upgrade()) {
+            opus.let_go(&element);
         }
     }
 }
@@ -74,6 +85,8 @@ struct Pad {
     encoders: Vec<usize>,
     /// No encoder was found, not even one that cannot be driven.
     stored: bool,
+    /// Of audio.
+    wishes: Wishes,
 }
 
 /// What a call's rounds remember.
@@ -125,8 +138,10 @@ impl Driving {
         let films: u64 = self.films().map(Flow::rate).sum();
         let most = limits.max.saturating_add(films);
         let media = target.media.max(limits.min).min(most);
-        self.set_encoders(sink, media, &target, now);
-        self.tell_loss(target.loss);
+        self.set_encoders(sink, call, (media, &target), now);
+        let holds = self.encoders.iter().filter_map(|e| e.hold.as_ref());
+        holds.for_each(|hold| hold.follow(target.queued_until, now));
+        self.follow_opus(target.loss);
     }
 
     /// The call is over: encoders are what they were.
@@ -180,6 +195,7 @@ impl Driving {
             );
         }
         let before = std::mem::take(&mut self.encoders);
+        let peers = call.calls().stats();
         self.pads.clear();
         for (track, ghost, kind) in ghosts {
             let video = kind == MediaKind::Video;
@@ -197,6 +213,11 @@ impl Driving {
                 let choice = choice.as_ref().filter(|_| video);
                 places.extend(self.take(sink, &element, choice, video, &before));
             }
+            let agreed = peers.iter().flat_map(|peer| &peer.streams);
+            let agreed = agreed.filter(|(agreed, _)| {
+                agreed.direction.sends() && call.track_sent_as(agreed.local) == Some(track)
+            });
+            let codecs = agreed.map(|(agreed, _)| &agreed.codec);
             self.pads.push(Pad {
                 track,
                 name: ghost.name().to_string(),
@@ -204,6 +225,7 @@ impl Driving {
                 ghost: ghost.downgrade(),
                 encoders: places,
                 stored,
+                wishes: Wishes::of(codecs.filter(|_| !video)),
             });
         }
         for former in before {
@@ -218,6 +240,7 @@ impl Driving {
         }
         if self.drives {
             self.tell_of_nothing(sink);
+            self.tell_of_held_back(sink);
         }
     }
 
@@ -265,13 +288,17 @@ impl Driving {
         }
         let nominal = || knob.current(element).unwrap_or(NOMINAL_AUDIO);
         let found = || element.property_value(knob.property());
+        let hold = || Hold::new(element).filter(|_| video && self.drives);
         self.encoders.push(Driven {
             element: element.downgrade(),
             name: element.name().to_string(),
             setting: former.map(|f| f.setting).unwrap_or_default(),
             overshoot: former.map(|f| f.overshoot).unwrap_or_default(),
+            hold: former.map_or_else(hold, |f| f.hold.clone()),
+            opus: former.map_or_else(|| Opus::of(element), |f| f.opus),
             nominal: same.map_or_else(nominal, |s| s.nominal),
             found: same.map_or_else(found, |s| s.found.clone()),
+            asked: same.map_or(0, |s| s.asked),
             knob,
         });
         Some(self.encoders.len() - 1)
@@ -322,9 +349,20 @@ impl Driving {
     }
 
     /// Gives every encoder its share of `media`, bit/s, as far as that is due.
-    fn set_encoders(&mut self, sink: &RsWebRtcSink, media: u64, target: &Estimate, now: Instant) {
-        let shares = share(media, &self.streams());
+    fn set_encoders(
+        &mut self,
+        sink: &RsWebRtcSink,
+        call: &SinkCall,
+        (media, target): (u64, &Estimate),
+        now: Instant,
+    ) {
+        let mut shares = share(media, &self.streams());
+        self.share_layers(sink, call, &mut shares);
         for (place, share) in shares {
+            if share == 0 {
+                // A layer that is not sent: as it was, for when it is again.
+                continue;
+            }
             let streams = self.pads.iter().filter(|pad| pad.encoders.contains(&place));
             let streams: Vec<_> = streams.map(|pad| pad.name.clone()).collect();
             let Some(driven) = self.encoders.get_mut(place) else {
@@ -351,6 +389,80 @@ impl Driving {
         }
     }
 
+    /// What layers of one picture get is theirs together: too little of it stops the largest.
+    fn share_layers(&mut self, sink: &RsWebRtcSink, call: &SinkCall, shares: &mut [(usize, u64)]) {
+        if call.calls().host().is_some() {
+            // Each viewer gets one of the pads, as one stream.
+            return;
+        }
+        let mut groups: BTreeMap<String, Vec<(usize, usize, Layer)>> = BTreeMap::new();
+        for pad in &self.pads {
+            // An encoder behind several pads is no layer of its own.
+            let ([place], Some((group, pixels))) = (pad.encoders.as_slice(), call.layer(pad.track))
+            else {
+                continue;
+            };
+            let layer = Layer {
+                pixels,
+                nominal: self.encoders.get(*place).map_or(0, |driven| driven.nominal),
+                stopped: call.is_stopped(pad.track),
+            };
+            groups
+                .entry(group)
+                .or_default()
+                .push((pad.track, *place, layer));
+        }
+        for members in groups.into_values() {
+            let of = |place: usize| shares.iter().position(|(other, _)| *other == place);
+            let places: Vec<usize> = members.iter().filter_map(|(_, p, _)| of(*p)).collect();
+            let mut apart = places.clone();
+            apart.sort_unstable();
+            apart.dedup();
+            if apart.len() != members.len() || members.len() < 2 {
+                continue;
+            }
+            let total = places
+                .iter()
+                .filter_map(|at| shares.get(*at))
+                .map(|(_, s)| s)
+                .sum();
+            let sizes: Vec<Layer> = members.iter().map(|(_, _, layer)| *layer).collect();
+            let parts = layers::share(total, &sizes);
+            for ((at, part), (track, _, layer)) in places.iter().zip(parts).zip(&members) {
+                if let Some((_, share)) = shares.get_mut(*at) {
+                    *share = part;
+                }
+                self.stop_layer(sink, call, *track, (layer.stopped, part == 0));
+            }
+        }
+    }
+
+    fn stop_layer(
+        &mut self,
+        sink: &RsWebRtcSink,
+        call: &SinkCall,
+        track: usize,
+        (before, stopped): (bool, bool),
+    ) {
+        if before != stopped {
+            let name = call.pad_name(track).unwrap_or_default();
+            let what = if stopped { "stopped" } else { "sent again" };
+            gst::info!(CAT, obj = sink, "the layer of pad {name} is {what}");
+            if stopped {
+                let text = format!(
+                    "the layer of pad {name} is not sent while the network carries too little for it"
+                );
+                self.notice(sink, text);
+            }
+        }
+        if call.set_stopped(track, stopped) && call.may_ask_key_frame(track) {
+            let tracks = sink.imp().tracks();
+            if let Some((_, end)) = tracks.into_iter().find(|(other, _)| *other == track) {
+                call.makes_key_frames(track, end.ask_key_frame());
+            }
+        }
+    }
+
     fn streams(&self) -> Vec<Stream> {
         let pads = self.pads.iter();
         pads.map(|pad| {
@@ -372,115 +484,17 @@ impl Driving {
         .collect()
     }
 
-    /// Opus repeats in each packet as much of the last one as the loss that it is told deserves.
-    fn tell_loss(&self, loss: f64) {
-        // A part of one, so it fits.
-        let percent = (loss * 100.0).round().clamp(0.0, 100.0) as i32;
-        for element in self
-            .encoders
-            .iter()
-            .filter_map(|driven| driven.element.upgrade())
-        {
-            let is_opus = encoders::factory_name(&element) == "opusenc";
-            if !is_opus || !element.property::<bool>("inband-fec") {
-                continue;
-            }
-            let told = element.property::<i32>("packet-loss-percentage");
-            let ends = percent == 0 && told != 0;
-            if (percent - told).abs() >= LOSS_STEP || ends {
-                element.set_property("packet-loss-percentage", percent);
+    /// Has Opus do what the viewers ask for.
+    fn follow_opus(&mut self, loss: f64) {
+        for pad in self.pads.iter().filter(|pad| !pad.video) {
+            for place in &pad.encoders {
+                if let Some(driven) = self.encoders.get_mut(*place)
+                    && let (Some(opus), Some(element)) =
+                        (&mut driven.opus, driven.element.upgrade())
+                {
+                    opus.follow(&element, pad.wishes, loss);
+                }
             }
         }
     }
-
-    /// Says once that the bitrate of what is sent is what it is.
-    fn tell_of_nothing(&mut self, sink: &RsWebRtcSink) {
-        // Of an encoder that cannot be driven it was said why.
-        let stored = self.pads.iter().filter(|pad| pad.video && pad.stored);
-        let texts = stored.map(|pad| {
-            format!(
-                "the bitrate on pad {} does not adapt to the network: no encoder was found before \
-                 it, as with a file or a camera that encodes by itself. If there is one, name it \
-                 with bitrate-element",
-                pad.name
-            )
-        });
-        for text in texts.collect::<Vec<_>>() {
-            // Nothing is wrong with a file: no warning.
-            self.notice(sink, text);
-        }
-    }
-
-    /// Posts a note, once.
-    fn notice(&mut self, sink: &RsWebRtcSink, text: String) {
-        if !self.told.insert(text.clone()) {
-            return;
-        }
-        gst::info!(CAT, obj = sink, "{text}");
-        let notice = gst::Structure::builder(report::NOTICE).field("text", text);
-        let _ = sink.post_message(
-            gst::message::Element::builder(notice.build())
-                .src(sink)
-                .build(),
-        );
-    }
-
-    /// Names encoders that take requests for key frames and do not answer them.
-    fn tell_of_key_frames(&mut self, sink: &RsWebRtcSink, call: &SinkCall) {
-        let mut texts = Vec::new();
-        for pad in self
-            .pads
-            .iter()
-            .filter(|pad| call.ignores_key_frame_requests(pad.track))
-        {
-            let encoder = pad
-                .encoders
-                .first()
-                .and_then(|place| self.encoders.get(*place));
-            let who = encoder.map_or_else(|| "the encoder".to_owned(), |e| e.name.clone());
-            texts.push(format!(
-                "{who} before pad {} makes no key frame when it is asked for one: viewers who come \
-                 or lose data see nothing new until the next regular one. Have it make one every \
-                 second or two (key-int-max, gop-size, keyframe-max-dist), or use another encoder",
-                pad.name
-            ));
-        }
-        for text in texts {
-            self.warn(sink, &text);
-        }
-    }
-
-    /// Posts a warning, once.
-    fn warn(&mut self, sink: &RsWebRtcSink, text: &str) {
-        if self.told.insert(text.to_owned()) {
-            gst::element_warning!(sink, gst::ResourceError::Settings, ("{}", text));
-        }
-    }
-}
-
-fn post(
-    sink: &RsWebRtcSink,
-    driven: &Driven,
-    (set, share): (u64, u64),
-    target: &Estimate,
-    streams: &[String],
-) {
-    gst::debug!(
-        CAT,
-        obj = sink,
-        "{}: {set} bit/s of {target:?}",
-        driven.name
-    );
-    let streams = streams.iter().map(|name| name.to_send_value());
-    let structure = gst::Structure::builder(BITRATE)
-        .field("element", &driven.name)
-        .field("property", driven.knob.property())
-        .field("bitrate", set)
-        .field("target-bitrate", share)
-        .field("estimated-bitrate", target.total)
-        .field("packet-loss", target.loss)
-        .field("streams", gst::List::new(streams))
-        .build();
-    let message = gst::message::Element::builder(structure).src(sink).build();
-    let _ = sink.post_message(message);
 }

@@ -12,6 +12,8 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use tokio::sync::mpsc;
 
+use crate::gst_glue::application::{self, ApplicationEnd};
+use crate::gst_glue::data_pad::{self, DataPad};
 use crate::gst_glue::media_pad::{self, MediaPad};
 use crate::gst_glue::settings::Connection;
 use crate::gst_glue::stats::Sampler;
@@ -22,14 +24,13 @@ use crate::session::Session;
 use crate::session::host::Host;
 use crate::signalling::Role;
 
-use super::access_unit;
 use super::call::SinkCall;
 use super::congestion::{Congestion, ESTIMATED};
+use super::data::DataEnd;
 use super::gate::Closed;
-use super::pad::Chain;
+use super::media_pads::SinkPad;
 use super::settings::Settings;
 use super::statistics::PROPERTY;
-use super::track_sink::TrackSink;
 use super::viewers::GopCache;
 use crate::session::calls::Calls;
 
@@ -38,17 +39,12 @@ const STOP_LIMIT: Duration = Duration::from_millis(700);
 
 #[derive(Default)]
 pub struct RsWebRtcSink {
-    settings: Mutex<Settings>,
-    pads: Mutex<Vec<SinkPad>>,
-    call: Mutex<Option<Arc<SinkCall>>>,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) pads: Mutex<Vec<SinkPad>>,
+    pub(super) call: Mutex<Option<Arc<SinkCall>>>,
     pub(super) sampler: Mutex<Sampler>,
-}
-
-struct SinkPad {
-    ghost: MediaPad,
-    /// Its track in the current call.
-    track: Option<usize>,
-    chain: Option<Arc<Chain>>,
+    data: Mutex<Vec<DataEnd>>,
+    application: ApplicationEnd,
 }
 
 #[glib::object_subclass]
@@ -66,8 +62,13 @@ impl ObjectImpl for RsWebRtcSink {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> =
-            LazyLock::new(media_pad::peer_signals);
+        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> = LazyLock::new(|| {
+            let mut signals = media_pad::peer_signals();
+            signals.extend(application::signals(
+                |sink: &super::RsWebRtcSink, message| sink.imp().handle_message(message),
+            ));
+            signals
+        });
         SIGNALS.as_ref()
     }
 
@@ -167,6 +168,11 @@ impl ElementImpl for RsWebRtcSink {
                 )
                 .ok()
             })
+            .chain(data_pad::template(
+                gst::PadDirection::Sink,
+                gst::PadPresence::Request,
+                data_pad::SINK_CAPS,
+            ))
             .collect()
         });
         TEMPLATES.as_ref()
@@ -179,98 +185,20 @@ impl ElementImpl for RsWebRtcSink {
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
         let name = self.pad_name(template, name)?;
-        let call = lock(&self.call).clone();
-        // A demuxer's pads come in PAUSED, when the call waits for them already; and during the
-        // call others may come.
-        let track = call.as_ref().map(|call| call.add_track(&name));
-        let weak = self.obj().downgrade();
-        let kind = if template.name_template().starts_with("audio") {
-            MediaKind::Audio
-        } else {
-            MediaKind::Video
-        };
-        let ghost = gst::PadBuilder::<MediaPad>::from_template(template)
-            .name(name)
-            .query_function(move |pad, parent, query| {
-                // Only the template counts, before and behind what is built with the first caps: an
-                // encoder that asks again once that is there must not change what was offered.
-                // And what does not fit gets to the caps event, which can say what is wrong.
-                let allowed = pad.pad_template_caps();
-                match query.view_mut() {
-                    gst::QueryViewMut::AcceptCaps(query) => {
-                        query.set_result(allowed.can_intersect(query.caps()));
-                        return true;
-                    }
-                    gst::QueryViewMut::Caps(query) => {
-                        let preferred = caps::preferred_caps(kind);
-                        let caps = match query.filter_owned() {
-                            // Our order counts: the filter is what the other can make.
-                            Some(filter) => preferred
-                                .intersect_with_mode(&filter, gst::CapsIntersectMode::First),
-                            None => preferred,
-                        };
-                        query.set_result(&caps);
-                        return true;
-                    }
-                    _ => {}
-                }
-                gst::Pad::query_default(pad, parent, query)
-            })
-            .event_function(move |pad, parent, event| {
-                if let (gst::EventView::Caps(caps), Some(sink)) = (event.view(), weak.upgrade())
-                    && !sink.imp().caps_came(pad, caps.caps())
-                {
-                    return false;
-                }
-                let event = match event.view() {
-                    gst::EventView::Caps(caps) if access_unit::is_in_pieces(caps.caps()) => {
-                        gst::event::Caps::new(&access_unit::collected_caps(caps.caps()))
-                    }
-                    _ => event,
-                };
-                gst::Pad::event_default(pad, parent, event)
-            })
-            .build();
-        lock(&self.pads).push(SinkPad {
-            ghost: ghost.clone(),
-            track,
-            chain: None,
-        });
-        let _ = ghost.set_active(true);
-        if self.obj().add_pad(&ghost).is_err() {
-            self.release_pad(ghost.upcast_ref());
-            return None;
+        if template.name_template().starts_with("data") {
+            return self.request_data_pad(template, name);
         }
-        // gst-launch sets what was written as `PAD::msid` now.
-        let name = ghost.name();
-        self.obj().child_added(&ghost, &name);
-        Some(ghost.upcast())
+        self.request_media_pad(template, name)
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
         let Some(ghost) = pad.downcast_ref::<MediaPad>() else {
+            if let Some(pad) = pad.downcast_ref::<DataPad>() {
+                self.release_data_pad(pad);
+            }
             return;
         };
-        let removed = {
-            let mut pads = lock(&self.pads);
-            let at = pads.iter().position(|p| p.ghost == *ghost);
-            at.map(|at| pads.remove(at))
-        };
-        let track = removed.as_ref().and_then(|p| p.track);
-        if let Some(track) = track {
-            // Wakes what waits in the pad, or deactivating it would wait too.
-            self.with_call(|call| call.gate.set_flushing(track, true));
-        }
-        // The end first: it wakes a streaming thread that waits for its time there.
-        if let Some(chain) = removed.and_then(|p| p.chain) {
-            chain.remove(self.obj().upcast_ref(), ghost.upcast_ref());
-        }
-        let _ = ghost.set_active(false);
-        if let Some(track) = track {
-            self.with_call(|call| call.release_track(track));
-        }
-        self.obj().child_removed(ghost, &ghost.name());
-        let _ = self.obj().remove_pad(ghost);
+        self.release_media_pad(ghost);
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
@@ -280,6 +208,7 @@ impl ElementImpl for RsWebRtcSink {
                 if !call.gate.is_open() && call.gate.closed().is_none() {
                     gst::info!(CAT, imp = self, "asked to end before a peer came");
                     call.gate.close(Closed::Ended);
+                    self.close_data();
                 }
                 // Or the streaming thread, which the event waits for, would wait for an answer.
                 call.gate.give_up_pending();
@@ -296,17 +225,25 @@ impl ElementImpl for RsWebRtcSink {
         use gst::StateChange::{PausedToPlaying, PausedToReady, PlayingToPaused, ReadyToPaused};
         match transition {
             ReadyToPaused => self.start_call().map_err(|message| {
+                self.application.stop();
                 self.post_error_message(message);
                 gst::StateChangeError
             })?,
             // Wakes what waits for the peer, so that pads can be deactivated.
-            PausedToReady => self.with_call(|call| call.gate.shut_down()),
-            PlayingToPaused => self.with_call(|call| call.gate.set_playing(false)),
+            PausedToReady => {
+                self.with_call(|call| call.gate.shut_down());
+                self.stop_data();
+            }
+            PlayingToPaused => self.with_call(|call| {
+                call.calls().pause();
+                call.gate.set_playing(false);
+            }),
             _ => {}
         }
         let result = self.parent_change_state(transition);
         match transition {
             PausedToPlaying if result.is_ok() => self.with_call(|call| {
+                call.begin_without_media();
                 call.calls().begin();
                 call.gate.set_playing(true);
             }),
@@ -322,28 +259,20 @@ impl ElementImpl for RsWebRtcSink {
 }
 
 impl RsWebRtcSink {
-    /// The user's own name for a pad, or the next free one.
-    fn pad_name(&self, template: &gst::PadTemplate, wanted: Option<&str>) -> Option<String> {
-        let taken = |name: &str| self.obj().static_pad(name).is_some();
-        if let Some(name) = wanted.filter(|n| !n.contains('%')) {
-            if taken(name) {
-                gst::warning!(CAT, imp = self, "there is a pad {name} already");
-                return None;
-            }
-            return Some(name.to_owned());
-        }
-        let prefix = template.name_template().trim_end_matches("%u").to_owned();
-        (0..u32::MAX)
-            .map(|n| format!("{prefix}{n}"))
-            .find(|name| !taken(name))
-    }
-
     fn start_call(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
         let factory = Arc::new(crate::peer::WebRtcPeerFactory);
-        let call = match settings.call.connection(Role::Offerer)? {
+        if let Some(joined) = settings.call.join(Role::Offerer, factory.clone(), &handle) {
+            let (leg, events) = joined?;
+            self.application.join(leg.mailbox(), &*self.obj(), false);
+            // Its pads are watched once it is up: data may come from the other leg.
+            self.take_call(Calls::Leg(leg), events, Self::happened)?;
+            return Ok(());
+        }
+        let mailbox = self.application.start(&*self.obj());
+        let call = match settings.call.connection(Role::Offerer, &mailbox)? {
             Connection::One(config) => {
                 let (session, events) = Session::start(config, factory, &handle);
                 self.take_call(Calls::One(session), events, Self::happened)?
@@ -367,10 +296,11 @@ impl RsWebRtcSink {
     ) -> Result<Arc<SinkCall>, gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let interval = Duration::from_millis(settings.min_force_key_unit_interval.into());
-        let call = SinkCall::new(calls, interval);
+        let call = SinkCall::new(calls, interval, settings.simulcast);
         for pad in lock(&self.pads).iter_mut() {
-            pad.track = Some(call.add_track(&pad.ghost.name()));
+            pad.track = Some(call.add_track(&pad.ghost.name(), pad.kind));
         }
+        self.open_channels(&call)?;
         *lock(&self.call) = Some(call.clone());
         self.keep_statistics(&call);
         let weak = self.obj().downgrade();
@@ -384,6 +314,10 @@ impl RsWebRtcSink {
         })
         .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("no thread: {}", e)))?;
         Ok(call)
+    }
+
+    pub(super) fn data_pads(&self) -> MutexGuard<'_, Vec<DataEnd>> {
+        lock(&self.data)
     }
 
     pub(super) fn is_current(&self, call: &Arc<SinkCall>) -> bool {
@@ -400,11 +334,22 @@ impl RsWebRtcSink {
         lock(&self.settings).stats_interval()
     }
 
+    pub(super) fn navigation(&self) -> bool {
+        lock(&self.settings).call.navigation
+    }
+
     pub(super) fn gop_cache(&self) -> GopCache {
         lock(&self.settings).gop_cache
     }
 
+    /// What the application brings from the other side; tells whether it was taken.
+    fn handle_message(&self, message: &str) -> bool {
+        let expected = lock(&self.settings).call.takes_messages();
+        self.application.handle(&*self.obj(), expected, message)
+    }
+
     fn stop_call(&self) {
+        self.application.stop();
         let call = lock(&self.call).take();
         if let Some(call) = call {
             call.adaptation().stop();
@@ -424,61 +369,6 @@ impl RsWebRtcSink {
         }
     }
 
-    /// Caps on a pad: builds what is behind it, or checks that it still fits.
-    fn caps_came(&self, pad: &MediaPad, caps: &gst::CapsRef) -> bool {
-        let Some(call) = lock(&self.call).clone() else {
-            return false;
-        };
-        let (track, existing) = {
-            let pads = lock(&self.pads);
-            let Some(pad) = pads.iter().find(|p| p.ghost == *pad) else {
-                return false;
-            };
-            let Some(track) = pad.track else {
-                return false;
-            };
-            (track, pad.chain.clone())
-        };
-        if let Some(chain) = existing {
-            if chain.carries(caps) {
-                self.look_for_encoders(&call);
-                return true;
-            }
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                (
-                    "the codec on pad {} changed during the call; start a new call",
-                    pad.name()
-                )
-            );
-            return false;
-        }
-        let settings = lock(&self.settings).clone();
-        call.set_msid(track, pad.msid());
-        let track = TrackSink::new(call, track, settings.early_data, settings.sync);
-        match Chain::build(self.obj().upcast_ref(), pad.upcast_ref(), caps, track) {
-            Ok(chain) => {
-                if let Some(p) = lock(&self.pads).iter_mut().find(|p| p.ghost == *pad) {
-                    p.chain = Some(Arc::new(chain));
-                }
-                self.with_call(|call| self.look_for_encoders(call));
-                true
-            }
-            Err(message) => {
-                self.post_error_message(message);
-                false
-            }
-        }
-    }
-
-    pub(super) fn tracks(&self) -> Vec<(usize, TrackSink)> {
-        lock(&self.pads)
-            .iter()
-            .filter_map(|p| Some((p.track?, p.chain.as_ref()?.track().clone())))
-            .collect()
-    }
-
     #[cfg(test)]
     pub(super) fn current_call(&self) -> Option<Arc<SinkCall>> {
         lock(&self.call).clone()
@@ -488,31 +378,7 @@ impl RsWebRtcSink {
         lock(&self.settings).congestion.clone()
     }
 
-    /// The pads by their tracks.
-    pub(super) fn ghosts(&self) -> Vec<(usize, MediaPad)> {
-        let pads = lock(&self.pads);
-        let pads = pads.iter();
-        pads.filter_map(|p| Some((p.track?, p.ghost.clone())))
-            .collect()
-    }
-
-    /// The pads by the session's streams.
-    pub(super) fn pad_caps(&self, call: &SinkCall) -> Vec<report::Pad> {
-        let ghosts: Vec<_> = lock(&self.pads)
-            .iter()
-            .filter_map(|p| Some((call.sent_as(p.track?)?, p.ghost.clone())))
-            .collect();
-        ghosts
-            .into_iter()
-            .map(|(local, ghost)| report::Pad {
-                local,
-                name: ghost.name().to_string(),
-                caps: ghost.current_caps(),
-            })
-            .collect()
-    }
-
-    fn with_call(&self, act: impl FnOnce(&Arc<SinkCall>)) {
+    pub(super) fn with_call(&self, act: impl FnOnce(&Arc<SinkCall>)) {
         let call = lock(&self.call).clone();
         if let Some(call) = call {
             act(&call);
@@ -520,7 +386,8 @@ impl RsWebRtcSink {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Never held over a call into GStreamer.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Plain values, replaced whole: nothing is left half changed by a panic.
     mutex
         .lock()

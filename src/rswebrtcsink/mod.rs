@@ -44,6 +44,42 @@
  * is named with #GstRsWebRtcSink:bitrate-element and #GstRsWebRtcSink:bitrate-property. Each change is told by an
  * element message `rswebrtc-bitrate`.
  *
+ * |[
+ * gst-launch-1.0 rswebrtcsrc name=r call=a  r.video_0 ! queue ! s.video_0  r.audio_0 ! queue ! s.audio_0  rswebrtcsink name=s call=a
+ * ]|
+ * Sends back what comes, on one connection of both directions (#GstRsWebRtcSink:call).
+ * |[
+ * gst-launch-1.0 filesrc location=any.file blocksize=65536 ! s.data_0  rswebrtcsink name=s data_0::label=file
+ * ]|
+ * Sends a file through a data channel: a buffer on a pad `data_%u` is a message. The streaming thread of such a pad
+ * waits for room; EOS delivers everything and closes the channel. The element message `rswebrtc-data-channel` tells of
+ * channels that open and close.
+ *
+ * |[
+ * gst-launch-1.0 rswebrtcsink name=s signaller=whip-client location=http://127.0.0.1:8080/whip video_0::rid=h video_1::rid=l  videotestsrc is-live=true ! video/x-raw,width=1280,height=720 ! tee name=t  t. ! queue ! vp8enc deadline=1 ! s.video_0  t. ! queue ! videoscale ! video/x-raw,width=320,height=180 ! vp8enc deadline=1 ! s.video_1
+ * ]|
+ * Sends a picture in two sizes (simulcast): pads that have a `rid` and the same `msid` are layers of one m-line.
+ *
+ * ## Viewers who steer
+ *
+ * |[
+ * gst-launch-1.0 videotestsrc is-live=true ! navigationtest ! videoconvert ! vp8enc deadline=1 ! rswebrtcsink signaller=whep-server location=http://127.0.0.1:8081/whep auth-token=swordfish enable-data-channel-navigation=true
+ * ]|
+ * With #GstRsWebRtcSink:enable-data-channel-navigation mouse and keyboard of viewers on the player page come out upstream of the
+ * first video pad as GstNavigation events, in pixels of its picture. A server needs #GstRsWebRtcSink:auth-token for that.
+ *
+ * ## Programs that signal themselves
+ *
+ * With `signaller=application` the signal #GstRsWebRtcSink::on-signalling-message brings each message for the other side,
+ * and the action signal #GstRsWebRtcSink::handle-signalling-message takes each of the other side. They are the lines that
+ * `signaller=stdio` writes and reads. The former is emitted on a thread that may block; the latter never does, works in
+ * every state, and returns %FALSE, with a warning on the bus, when nothing was taken. What comes before PLAYING waits.
+ *
+ * |[<!-- language="Python" -->
+ * element.connect("on-signalling-message", lambda element, message: connection.send(message))
+ * connection.on_message = lambda message: element.emit("handle-signalling-message", message)
+ * ]|
+ *
  * The other side: #rswebrtcsrc.
  */
 use gst::glib;
@@ -54,14 +90,23 @@ mod adaptation;
 mod bitrate;
 mod call;
 mod congestion;
+mod data;
+mod data_sink;
+mod delimiters;
 mod driving;
 mod encoder;
 mod flow;
 mod gate;
+mod holding;
 mod imp;
 mod key_frames;
+mod layers;
+mod media_pads;
+mod navigation;
 mod one_call;
+mod opus;
 mod pad;
+mod parameter_sets;
 mod settings;
 mod statistics;
 mod timing;

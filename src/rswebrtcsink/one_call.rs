@@ -8,8 +8,9 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::gst_glue::{errors, events, report};
-use crate::session::calls::{Calls, ONLY_PEER};
+use crate::session::calls::ONLY_PEER;
 use crate::session::event::Event;
+use crate::session::negotiation::AgreedStream;
 
 use super::call::SinkCall;
 use super::gate::Closed;
@@ -27,9 +28,6 @@ impl RsWebRtcSink {
         event: Event,
         teller: &mut report::Teller,
     ) -> bool {
-        let Calls::One(session) = call.calls() else {
-            return false;
-        };
         if !self.is_current(call) {
             return false;
         }
@@ -41,6 +39,7 @@ impl RsWebRtcSink {
                 let track = call.track_sent_as(local);
                 if let Some(track) = track {
                     call.gate.set_pending(track, false);
+                    call.set_left_out(track, true);
                 }
                 let name = track.and_then(|t| call.pad_name(t)).unwrap_or_default();
                 gst::element_imp_warning!(
@@ -51,22 +50,10 @@ impl RsWebRtcSink {
             }
             Event::Agreed(streams) => {
                 let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
-                let during_call = call.gate.is_open();
-                let agreed: Vec<usize> = streams
-                    .iter()
-                    .filter_map(|s| call.track_sent_as(s.local))
-                    .filter(|track| call.gate.is_pending(*track))
-                    .collect();
-                let in_need = self.start_tracks(|track| agreed.contains(&track));
-                agreed
-                    .iter()
-                    .for_each(|track| call.gate.set_pending(*track, false));
-                ask_key_frames(call, &in_need);
-                teller.agreed(streams);
-                if during_call {
-                    let stats = session.stats();
-                    teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
-                }
+                let sent = streams.iter().filter(|s| s.direction.sends());
+                let taken = sent.filter_map(|s| call.track_sent_as(s.local));
+                taken.for_each(|track| call.set_left_out(track, false));
+                self.agreed(call, streams, teller);
             }
             Event::Connected(info) => {
                 let in_need = self.start_tracks(|_| true);
@@ -76,8 +63,11 @@ impl RsWebRtcSink {
                     obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
                 }
                 ask_key_frames(call, &in_need);
-                let stats = session.stats();
+                let stats = call.calls().stats_of(ONLY_PEER);
                 let pads = self.pad_caps(call);
+                if call.calls().is_shared() {
+                    self.watch_silent_pads(call);
+                }
                 teller.connected(obj.upcast_ref(), &info, &stats, &pads);
             }
             Event::KeyFrameRequest(local) => {
@@ -87,6 +77,11 @@ impl RsWebRtcSink {
                         call.makes_key_frames(track, sink.ask_key_frame());
                     }
                 }
+            }
+            Event::StreamsOver => {}
+            Event::Channel(channel) => {
+                let steers = self.steers(call, ONLY_PEER, &channel, teller);
+                self.channel_changed(&channel, steers, teller);
             }
             Event::Estimate(estimate) => self.estimated(call, &ONLY_PEER.into(), estimate),
             Event::Interrupted { cause, delay, .. } => {
@@ -106,6 +101,32 @@ impl RsWebRtcSink {
             obj.emit_by_name::<()>("peer-removed", &[&ONLY_PEER]);
         }
         true
+    }
+
+    /// Tracks that waited for an agreement go on.
+    fn agreed(
+        &self,
+        call: &Arc<SinkCall>,
+        streams: Vec<AgreedStream>,
+        teller: &mut report::Teller,
+    ) {
+        let during_call = call.gate.is_open();
+        let agreed: Vec<usize> = streams
+            .iter()
+            .filter_map(|s| call.track_sent_as(s.local))
+            .filter(|track| call.gate.is_pending(*track))
+            .collect();
+        let in_need = self.start_tracks(|track| agreed.contains(&track));
+        agreed
+            .iter()
+            .for_each(|track| call.gate.set_pending(*track, false));
+        ask_key_frames(call, &in_need);
+        teller.agreed(streams);
+        if during_call {
+            let stats = call.calls().stats_of(ONLY_PEER);
+            let obj = self.obj();
+            teller.negotiated_anew(obj.upcast_ref(), &stats, &self.pad_caps(call));
+        }
     }
 
     /// The `wanted` tracks begin: those whose data was dropped so far need a key frame.
@@ -138,9 +159,14 @@ impl RsWebRtcSink {
                 "nothing is linked to this element: there is nothing to send".to_owned()
             } else {
                 format!(
-                    "no data came on pad {} yet, and the call starts only when all pads have \
-                     some. After a demuxer every branch needs a queue of its own",
-                    silent.join(", ")
+                    "no data came on pad {} yet, and {} only when all pads have some. After a \
+                     demuxer every branch needs a queue of its own",
+                    silent.join(", "),
+                    if call.calls().is_shared() {
+                        "media is sent"
+                    } else {
+                        "the call starts"
+                    }
                 )
             };
             gst::element_warning!(sink, gst::StreamError::Format, ("{}", text));

@@ -2,6 +2,8 @@
 //! What stands behind one sink pad: parser, payloader and track sink, built when the first caps
 //! tell the codec and taken away when the call is over.
 
+use std::sync::{Mutex, PoisonError};
+
 use gst::glib;
 use gst::prelude::*;
 
@@ -10,6 +12,8 @@ use crate::gst_glue::errors::missing_element;
 use crate::logging::SINK as CAT;
 
 use super::access_unit;
+use super::delimiters;
+use super::parameter_sets;
 use super::timing;
 use super::track_sink::TrackSink;
 
@@ -24,7 +28,11 @@ pub struct Chain {
     media_type: String,
     /// It gets single NAL units.
     in_pieces: bool,
+    /// What came first was parsed before, and is not parsed again.
+    parsed: bool,
     elements: Vec<gst::Element>,
+    /// A parser that had to be put before them later.
+    added: Mutex<Vec<gst::Element>>,
     track: TrackSink,
 }
 
@@ -42,6 +50,7 @@ impl Chain {
     ) -> Result<Self, gst::ErrorMessage> {
         let media_type = media_type(caps);
         let mut elements = Vec::new();
+        let parsed = parameter_sets::is_parsed(caps);
         if media_type != RTP {
             let carriage = Carriage::of_caps(caps).ok_or_else(|| {
                 gst::error_msg!(
@@ -59,17 +68,24 @@ impl Chain {
                     )
                 )
             })?;
-            elements = encoded_side(carriage, caps)?;
+            if !parsed {
+                elements = encoded_side(carriage, caps)?;
+            }
             let payloader = carriage.payloader.make()?;
             configure_payloader(&payloader);
             tell_encoded_caps(&payloader, &track);
+            if let ("H264" | "H265", Some(pad)) = (carriage.name, payloader.static_pad("sink")) {
+                delimiters::leave_out(&pad);
+            }
             elements.push(payloader);
         }
         elements.push(track.clone().upcast());
         let chain = Self {
             media_type,
             in_pieces: access_unit::is_in_pieces(caps),
+            parsed,
             elements,
+            added: Mutex::default(),
             track,
         };
         if let Err(error) = chain.plug(bin, pad) {
@@ -88,6 +104,54 @@ impl Chain {
         media_type(caps) == self.media_type && access_unit::is_in_pieces(caps) == self.in_pieces
     }
 
+    /// Puts a parser before the rest, if `caps` need one and there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or does not fit.
+    pub fn parse_if_needed(
+        &self,
+        bin: &gst::Bin,
+        pad: &gst::GhostPad,
+        caps: &gst::CapsRef,
+    ) -> Result<(), gst::ErrorMessage> {
+        let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.parsed || !added.is_empty() || parameter_sets::is_parsed(caps) {
+            return Ok(());
+        }
+        let (Some(carriage), Some(payloader)) = (Carriage::of_caps(caps), self.elements.first())
+        else {
+            return Ok(());
+        };
+        let elements = encoded_side(carriage, caps)?;
+        added.clone_from(&elements);
+        self.plug_before(bin, pad, &elements, payloader)
+            .map_err(|error| {
+                gst::error_msg!(
+                    gst::CoreError::Failed,
+                    ("cannot parse what comes to pad {} now", pad.name()),
+                    ["{error}"]
+                )
+            })
+    }
+
+    fn plug_before(
+        &self,
+        bin: &gst::Bin,
+        pad: &gst::GhostPad,
+        elements: &[gst::Element],
+        payloader: &gst::Element,
+    ) -> Result<(), glib::BoolError> {
+        pad.set_target(None::<&gst::Pad>)?;
+        bin.add_many(elements)?;
+        gst::Element::link_many(elements.iter().chain([payloader]))?;
+        for element in elements.iter().rev() {
+            element.sync_state_with_parent()?;
+        }
+        let first = elements.first().and_then(|e| e.static_pad("sink"));
+        pad.set_target(first.as_ref())
+    }
+
     /// The track's end.
     pub fn track(&self) -> &TrackSink {
         &self.track
@@ -96,7 +160,8 @@ impl Chain {
     /// Takes the chain out of `bin`.
     pub fn remove(&self, bin: &gst::Bin, pad: &gst::GhostPad) {
         let _ = pad.set_target(None::<&gst::Pad>);
-        for element in self.elements.iter().rev() {
+        let added = std::mem::take(&mut *self.added.lock().unwrap_or_else(PoisonError::into_inner));
+        for element in self.elements.iter().rev().chain(added.iter().rev()) {
             element.set_locked_state(true);
             let _ = element.set_state(gst::State::Null);
             let _ = bin.remove(element);
@@ -117,6 +182,9 @@ impl Chain {
             .ok_or_else(|| glib::bool_error!("a chain without a sink pad"))?;
         if self.in_pieces {
             access_unit::collect(&first);
+        }
+        if self.parsed {
+            parameter_sets::repeat(&first);
         }
         if self.media_type.starts_with("video/") {
             timing::watch(&first, bin.upcast_ref(), pad.name().as_str());
@@ -201,5 +269,12 @@ fn configure_payloader(payloader: &gst::Element) {
         // Lets receivers tell a lost frame from a dropped one (RFC 7741 section 4.2).
         payloader.set_property_from_str("picture-id-mode", "15-bit");
     }
+    if payloader.has_property("dtx") {
+        // Packets of Opus that hold nothing: the encoder makes them where its silence is not sent.
+        payloader.set_property("dtx", true);
+    }
     gst::log!(CAT, obj = payloader, "configured");
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,25 @@ use crate::gst_glue::settings::CallSettings;
 use crate::gst_glue::stats::stats_properties;
 
 use super::congestion::Congestion;
+use super::navigation;
 use super::track_sink::EarlyData;
 use super::viewers::GopCache;
+
+/// How the layers of a picture are told apart.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstRsWebRtcSimulcast")]
+pub enum Simulcast {
+    /// As today.
+    #[default]
+    #[enum_value(name = "By rid (RFC 8853)", nick = "rid")]
+    Rid,
+    /// As Chrome did under Plan B.
+    #[enum_value(
+        name = "By SSRC, for remotes without rids (a=ssrc-group:SIM)",
+        nick = "ssrc"
+    )]
+    Ssrc,
+}
 
 /// All settings of a sink; read as a snapshot.
 #[derive(Debug, Clone)]
@@ -27,6 +44,8 @@ pub struct Settings {
     pub gop_cache: GopCache,
     /// ms
     pub min_force_key_unit_interval: u32,
+    /// How layers of a picture are told apart.
+    pub simulcast: Simulcast,
     /// ms; 0: never.
     stats_interval: u32,
     /// How it adapts to the network; `call` has the limits of it.
@@ -41,6 +60,7 @@ impl Default for Settings {
             sync: true,
             gop_cache: GopCache::Auto,
             min_force_key_unit_interval: 500,
+            simulcast: Simulcast::default(),
             stats_interval: 1000,
             congestion: Congestion::default(),
         }
@@ -80,8 +100,19 @@ impl Settings {
                 .mutable_ready()
                 .build(),
         ]);
+        properties.push(
+            glib::ParamSpecEnum::builder_with_default("simulcast", defaults.simulcast)
+                .nick("Simulcast")
+                .blurb(
+                    "How the layers of a picture are told apart: video pads that have a rid, and \
+                     the same msid, are layers of one picture",
+                )
+                .mutable_ready()
+                .build(),
+        );
         properties.extend(stats_properties(defaults.stats_interval));
         properties.extend(Congestion::properties());
+        properties.push(navigation::property());
         properties
     }
 
@@ -102,8 +133,12 @@ impl Settings {
         }
         match pspec.name() {
             "early-data" => self.early_data = value.get().unwrap_or(self.early_data),
+            navigation::PROPERTY => {
+                self.call.navigation = value.get().unwrap_or(self.call.navigation);
+            }
             "sync" => self.sync = value.get().unwrap_or(self.sync),
             "stats-interval" => self.stats_interval = value.get().unwrap_or(self.stats_interval),
+            "simulcast" => self.simulcast = value.get().unwrap_or(self.simulcast),
             "gop-cache" => self.gop_cache = value.get().unwrap_or(self.gop_cache),
             "min-force-key-unit-interval" => {
                 let interval = value.get().unwrap_or(self.min_force_key_unit_interval);
@@ -118,8 +153,10 @@ impl Settings {
     pub fn get(&self, pspec: &glib::ParamSpec) -> Option<glib::Value> {
         match pspec.name() {
             "early-data" => Some(self.early_data.to_value()),
+            navigation::PROPERTY => Some(self.call.navigation.to_value()),
             "sync" => Some(self.sync.to_value()),
             "stats-interval" => Some(self.stats_interval.to_value()),
+            "simulcast" => Some(self.simulcast.to_value()),
             "gop-cache" => Some(self.gop_cache.to_value()),
             "min-force-key-unit-interval" => Some(self.min_force_key_unit_interval.to_value()),
             _ => self.congestion.get(pspec).or_else(|| self.call.get(pspec)),

@@ -6,29 +6,28 @@
 //! call may come long after PLAYING. Data waits in a probe on the pad, outside of the preroll
 //! lock, which state changes need.
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
-use std::time::Duration;
+mod describing;
+mod track;
 
-use bytes::{Bytes, BytesMut};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
-use gst_rtp::rtp_buffer::RTPBuffer;
 
-use crate::gst_glue::caps::codec_of_rtp_caps;
 use crate::gst_glue::rtp;
 use crate::logging::SINK as CAT;
-use crate::media::codec::MediaKind;
-use crate::media::h264;
-use crate::media::header_extension::HeaderExtension;
 use crate::media::keyframe;
 use crate::media::orientation::Orientation;
-use crate::media::rtp_packet::{OutboundFrame, OutboundPacket};
 
 use super::call::SinkCall;
 use super::gate::{Closed, Passage};
+
+use self::track::Track;
 
 glib::wrapper! {
     pub struct TrackSink(ObjectSubclass<imp::TrackSink>)
@@ -101,77 +100,6 @@ mod imp {
         track: Mutex<Option<Track>>,
     }
 
-    /// Lives as long as the call.
-    struct Track {
-        call: Arc<SinkCall>,
-        local: usize,
-        early_data: EarlyData,
-        /// Before the payloader, if that is ours.
-        encoded_caps: Option<gst::Caps>,
-        encoding_name: String,
-        audio: bool,
-        /// Header extensions on incoming RTP.
-        extension_map: Vec<(u8, HeaderExtension)>,
-        clock_rate: u32,
-        /// Of the frame that is being collected.
-        packets: Vec<OutboundPacket>,
-        key: bool,
-        needs_key: bool,
-        /// By the stream's tags; and what was sent last.
-        orientation: Option<Orientation>,
-        orientation_sent: Option<Orientation>,
-        /// Sequence number that the next packet that comes should have.
-        next_number: Option<u16>,
-        /// Data was dropped because the caps tell too little.
-        undescribed: bool,
-        /// Added to every RTP timestamp, like the offset in time.
-        shift: u32,
-        hold: Option<bool>,
-        /// Stream time of what was sent last.
-        position: Option<gst::ClockTime>,
-    }
-
-    impl Track {
-        fn finish_frame(&mut self) -> OutboundFrame {
-            self.orient();
-            OutboundFrame {
-                key: std::mem::take(&mut self.key),
-                packets: std::mem::take(&mut self.packets).into(),
-            }
-        }
-
-        /// How many packets are missing before the one with sequence number `number`.
-        fn skipped_before(&mut self, number: u16) -> u16 {
-            /// More than this is another stream, or the same one started anew.
-            const MOST: u16 = 1000;
-            let expected = self.next_number.replace(number.wrapping_add(1));
-            let missing = expected.map_or(0, |expected| number.wrapping_sub(expected));
-            if missing < MOST { missing } else { 0 }
-        }
-
-        /// Puts the orientation on the last packet of the frame: of key frames and of changes, as
-        /// 3GPP TS 26.114 section 7.4.5 has it, and of every frame that is not upright, which
-        /// libwebrtc needs.
-        fn orient(&mut self) {
-            let Some(orientation) = self.orientation else {
-                return;
-            };
-            let byte = orientation.to_cvo();
-            let due = self.key || byte != 0 || self.orientation_sent != Some(orientation);
-            if let Some(packet) = self.packets.last_mut().filter(|_| due) {
-                // What the packet brought along counts for less than a tag behind it.
-                packet
-                    .extensions
-                    .retain(|(e, _)| *e != HeaderExtension::VideoOrientation);
-                packet.extensions.push((
-                    HeaderExtension::VideoOrientation,
-                    Bytes::copy_from_slice(&[byte]),
-                ));
-                self.orientation_sent = Some(orientation);
-            }
-        }
-    }
-
     #[glib::object_subclass]
     impl ObjectSubclass for TrackSink {
         const NAME: &'static str = "GstRsWebRtcTrackSink";
@@ -239,6 +167,7 @@ mod imp {
                 packets: Vec::new(),
                 key: false,
                 needs_key: false,
+                key_asked: None,
                 orientation: None,
                 orientation_sent: None,
                 next_number: None,
@@ -269,6 +198,7 @@ mod imp {
         pub fn start_at_key_frame(&self) -> bool {
             self.lock().as_mut().is_some_and(|track| {
                 track.needs_key = track.hold == Some(false);
+                track.key_asked = Some(Instant::now());
                 track.needs_key
             })
         }
@@ -374,90 +304,6 @@ mod imp {
                 "before a peer came: nothing was sent"
             };
             gst::element_imp_warning!(self, gst::ResourceError::Write, ("the stream ended {what}"));
-        }
-
-        fn describe(&self, caps: &gst::CapsRef) -> Result<(), gst::LoggableError> {
-            let encoded = self.lock().as_ref().and_then(|t| t.encoded_caps.clone());
-            let Some(codec) = codec_of_rtp_caps(caps, encoded.as_deref()) else {
-                gst::debug!(CAT, imp = self, "these caps do not tell all yet: {caps}");
-                return Ok(());
-            };
-            let clock_rate = caps
-                .structure(0)
-                .and_then(|s| s.get::<i32>("clock-rate").ok())
-                .and_then(|rate| u32::try_from(rate).ok())
-                .unwrap_or(codec.clock_rate);
-            let extmap = rtp::extension_map(caps);
-            let mut brought: Vec<_> = extmap.iter().map(|(_, extension)| *extension).collect();
-            // Ours to write: they say something of this call, not of the stream.
-            brought.retain(|e| {
-                !matches!(
-                    e,
-                    HeaderExtension::Mid
-                        | HeaderExtension::TransportWideCc
-                        | HeaderExtension::AbsSendTime
-                )
-            });
-            let (call, local) = {
-                let mut guard = self.lock();
-                let Some(track) = guard.as_mut() else {
-                    return Err(gst::loggable_error!(CAT, "no call"));
-                };
-                track.audio = codec.kind == MediaKind::Audio;
-                track.extension_map = extmap
-                    .into_iter()
-                    .filter(|(_, extension)| brought.contains(extension))
-                    .collect();
-                track.encoding_name.clone_from(&codec.name);
-                track.clock_rate = clock_rate;
-                (track.call.clone(), track.local)
-            };
-            call.set_codec(local, codec, brought).map_err(|text| {
-                gst::element_imp_error!(
-                    self,
-                    gst::StreamError::Format,
-                    ("{text}; start a new call to change it")
-                );
-                gst::loggable_error!(CAT, "{text}")
-            })
-        }
-
-        /// RTP of a payloader elsewhere, whose caps leave the H264 profile out: it is in the
-        /// parameter sets that come with the first key frame. Tells whether it was in this one.
-        fn describe_by(&self, info: &gst::PadProbeInfo) -> bool {
-            let found = |buffer: &gst::BufferRef| {
-                let rtp = RTPBuffer::from_buffer_readable(buffer).ok()?;
-                h264::profile_level_id(rtp.payload().ok()?)
-            };
-            let profile = match &info.data {
-                Some(gst::PadProbeData::Buffer(buffer)) => found(buffer),
-                Some(gst::PadProbeData::BufferList(list)) => list.iter().find_map(found),
-                _ => None,
-            };
-            let caps = self.obj().sink_pad().current_caps();
-            let (Some(profile), Some(mut caps)) = (profile, caps) else {
-                return false;
-            };
-            let h264 = |s: &gst::StructureRef| s.get::<&str>("encoding-name") == Ok("H264");
-            if !caps.structure(0).is_some_and(h264) {
-                return false;
-            }
-            if let Some(structure) = caps.make_mut().structure_mut(0) {
-                structure.set("profile-level-id", profile);
-            }
-            self.describe(&caps).is_ok() && self.is_described()
-        }
-
-        pub fn undescribed(&self) -> Option<gst::Caps> {
-            let dropped = self.lock().as_ref().is_some_and(|t| t.undescribed);
-            self.obj().sink_pad().current_caps().filter(|_| dropped)
-        }
-
-        /// Whether the caps told all that a description needs.
-        fn is_described(&self) -> bool {
-            self.lock()
-                .as_ref()
-                .is_some_and(|t| !t.encoding_name.is_empty())
         }
 
         /// Lets data in, now or later; what it says goes upstream.
@@ -586,7 +432,11 @@ mod imp {
                 frames.drain(..start);
                 track.needs_key = frames.is_empty();
             }
+            let ask = track.asks_again();
             drop(guard);
+            if ask && call.may_ask_key_frame(local) {
+                call.makes_key_frames(local, self.obj().ask_key_frame());
+            }
             for frame in frames {
                 if !call.push_frame(local, frame) {
                     gst::debug!(
@@ -604,7 +454,7 @@ mod imp {
         }
 
         /// Protects what one track collects; never held over a wait, a push or a message.
-        fn lock(&self) -> MutexGuard<'_, Option<Track>> {
+        pub(super) fn lock(&self) -> MutexGuard<'_, Option<Track>> {
             self.track
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner())

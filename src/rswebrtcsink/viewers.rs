@@ -112,8 +112,12 @@ impl RsWebRtcSink {
             // What a viewer does not get is told to it, by its description.
             Event::LeftOut(_, reason) => gst::info!(CAT, imp = self, "peer {id}: {reason}"),
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
+            Event::Channel(channel) => {
+                let steers = self.steers(call, id, &channel, teller);
+                self.channel_changed(&channel, steers, teller);
+            }
             Event::Estimate(estimate) => self.estimated(call, id, estimate),
-            Event::Agreed(_) | Event::Interrupted { .. } => {}
+            Event::Agreed(_) | Event::Interrupted { .. } | Event::StreamsOver => {}
         }
     }
 

@@ -2,9 +2,10 @@
 //! One time from READY to READY of a source: who sends, and what was agreed with each.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::media::queue::InboundQueue;
+use crate::peer::data::DataChannel;
 use crate::session::negotiation::AgreedStream;
 
 use super::lip_sync::LipSync;
@@ -24,6 +25,8 @@ pub struct SrcCall {
     /// The pads that an application waits for are there.
     pub no_more_pads: AtomicBool,
     peers: Mutex<Vec<Arc<SrcPeer>>>,
+    /// Data channels that got a pad.
+    channels: Mutex<Vec<Weak<DataChannel>>>,
 }
 
 /// Somebody who sends.
@@ -46,7 +49,21 @@ impl SrcCall {
             was_up: AtomicBool::new(false),
             no_more_pads: AtomicBool::new(false),
             peers: Mutex::default(),
+            channels: Mutex::default(),
         })
+    }
+
+    /// Whether `channel` is to get a pad: it had none yet. Its pad goes when all of it was read, and it
+    /// may be told of once more after that.
+    pub fn is_new(&self, channel: &Arc<DataChannel>) -> bool {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|known| known.strong_count() > 0);
+        let mut known = channels.iter();
+        let new = known.all(|known| known.as_ptr() != Arc::as_ptr(channel));
+        if new {
+            channels.push(Arc::downgrade(channel));
+        }
+        new
     }
 
     /// The peer `id`, which may be new.

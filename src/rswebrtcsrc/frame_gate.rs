@@ -54,9 +54,12 @@ impl FrameGate {
         self.imp().set_policy(policy);
     }
 
-    /// Size of the jitter buffer before it: frames are shown so long after their time.
-    pub fn set_latency(&self, latency: Duration) {
-        self.imp().lock().latency = latency;
+    /// Frames are shown so long after their time. The jitter buffer before it is larger by
+    /// `overtime`, of which those behind it know nothing.
+    pub fn set_latency(&self, latency: Duration, overtime: Duration) {
+        let mut state = self.imp().lock();
+        state.latency = latency;
+        state.overtime = overtime;
     }
 
     /// Time in the jitter buffer of what came so far.
@@ -96,6 +99,7 @@ mod imp {
         pub(super) counts: FrameFigures,
         pub(super) freezes: Freezes,
         pub(super) latency: Duration,
+        pub(super) overtime: Duration,
         pub(super) delay: BufferDelay,
         ask: Option<Arc<KeyFrameRequest>>,
         /// Packets without media that stayed inside: what follows is renumbered.
@@ -127,6 +131,9 @@ mod imp {
                 .build();
             let src = gst::Pad::builder(gst::PadDirection::Src)
                 .name("src")
+                .query_function(|pad, parent, query| {
+                    Self::catch_panic_pad_function(parent, || false, |gate| gate.query(pad, query))
+                })
                 .flags(gst::PadFlags::PROXY_CAPS)
                 .build();
             Self {
@@ -140,6 +147,7 @@ mod imp {
                     counts: FrameFigures::default(),
                     freezes: Freezes::default(),
                     latency: Duration::ZERO,
+                    overtime: Duration::ZERO,
                     delay: BufferDelay::default(),
                     ask: None,
                     removed: 0,
@@ -271,6 +279,20 @@ mod imp {
             gst::Pad::event_default(pad, Some(&*self.obj()), event)
         }
 
+        fn query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+            let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);
+            if let gst::QueryViewMut::Latency(query) = query.view_mut()
+                && answered
+            {
+                let overtime = self.lock().overtime;
+                let overtime = gst::ClockTime::try_from(overtime).unwrap_or_default();
+                let (live, least, most) = query.result();
+                let most = most.map(|most| most.saturating_sub(overtime));
+                query.set(live, least.saturating_sub(overtime), most);
+            }
+            answered
+        }
+
         fn ask(&self, ask: Option<Arc<KeyFrameRequest>>) {
             if let Some(ask) = ask {
                 gst::debug!(CAT, imp = self, "a hole: asking for a key frame");
@@ -326,22 +348,27 @@ mod imp {
 
     /// `buffer` with a sequence number that is lower by `removed`.
     fn renumbered(mut buffer: gst::Buffer, sequence: u16, removed: u16) -> gst::Buffer {
-        let header = match buffer.n_memory() {
-            0 => None,
-            _ if removed == 0 => None,
-            // The header alone: our packets have it in a memory of its own.
-            _ => buffer
-                .peek_memory(0)
-                .map_readable()
-                .ok()
-                .map(|m| m.to_vec()),
+        if removed == 0 || buffer.n_memory() == 0 {
+            return buffer;
+        }
+        // The payload is shared with what came, in one piece with the header or not.
+        let parts = {
+            let first = buffer.peek_memory(0);
+            first.map_readable().ok().and_then(|bytes| {
+                let size = rtp::size_of_header(&bytes)?;
+                let header = bytes.get(..size)?.to_vec();
+                Some((header, (bytes.len() > size).then(|| first.share(size..))))
+            })
         };
-        if let Some(mut header) = header
+        if let Some((mut header, rest)) = parts
             && let Some(number) = header.get_mut(2..4)
         {
             number.copy_from_slice(&sequence.wrapping_sub(removed).to_be_bytes());
-            let memory = gst::Memory::from_mut_slice(header);
-            buffer.make_mut().replace_memory(0, memory);
+            let buffer = buffer.make_mut();
+            buffer.replace_memory(0, gst::Memory::from_mut_slice(header));
+            if let Some(rest) = rest {
+                buffer.insert_memory(1, rest);
+            }
         }
         buffer
     }

@@ -13,9 +13,10 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use tokio::sync::mpsc;
 
+use crate::gst_glue::application::{self, ApplicationEnd};
 use crate::gst_glue::settings::Connection;
 use crate::gst_glue::stats::Sampler;
-use crate::gst_glue::{caps, errors, events, media_pad, report};
+use crate::gst_glue::{caps, data_pad, errors, events, media_pad, report};
 use crate::logging::SRC as CAT;
 use crate::media::codec::MediaKind;
 use crate::peer::TransportInfo;
@@ -25,6 +26,7 @@ use crate::session::host::Host;
 use crate::signalling::Role;
 
 use super::call::{SrcCall, SrcPeer};
+use super::data::DataStart;
 use super::pad::Stream;
 use super::settings::Settings;
 use super::statistics::PROPERTY;
@@ -38,6 +40,8 @@ pub struct RsWebRtcSrc {
     call: Mutex<Option<Arc<SrcCall>>>,
     streams: Mutex<Vec<Stream>>,
     pub(super) sampler: Mutex<Sampler>,
+    data: Mutex<Vec<DataStart>>,
+    application: ApplicationEnd,
 }
 
 #[glib::object_subclass]
@@ -55,16 +59,26 @@ impl ObjectImpl for RsWebRtcSrc {
     }
 
     fn signals() -> &'static [glib::subclass::Signal] {
-        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> =
-            LazyLock::new(media_pad::peer_signals);
+        static SIGNALS: LazyLock<Vec<glib::subclass::Signal>> = LazyLock::new(|| {
+            let mut signals = media_pad::peer_signals();
+            signals.extend(application::signals(|src: &super::RsWebRtcSrc, message| {
+                src.imp().handle_message(message)
+            }));
+            signals
+        });
         SIGNALS.as_ref()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         lock(&self.settings).set(value, pspec);
         match pspec.name() {
-            "latency" | "audio-latency" | "video-latency" | "latency-mode" | "broken-frames" => {
-                self.play_out_as_set();
+            "latency" | "audio-latency" | "video-latency" | "latency-mode" | "broken-frames"
+            | "repair-overtime" => self.play_out_as_set(),
+            "simulcast-layer" => {
+                let choice = lock(&self.settings).layer();
+                if let Some(call) = self.call() {
+                    call.calls.set_layer(choice);
+                }
             }
             _ => {}
         }
@@ -152,6 +166,11 @@ impl ElementImpl for RsWebRtcSrc {
                 )
                 .ok()
             })
+            .chain(data_pad::template(
+                gst::PadDirection::Src,
+                gst::PadPresence::Sometimes,
+                data_pad::SRC_CAPS,
+            ))
             .collect()
         });
         TEMPLATES.as_ref()
@@ -170,8 +189,12 @@ impl ElementImpl for RsWebRtcSrc {
         let streams = lock(&self.streams);
         if streams.is_empty() {
             drop(streams);
-            if call.was_up.load(Ordering::Relaxed) {
-                // All pads had their EOS, and are gone.
+            if self.has_channels() {
+                // They close with the call.
+                return true;
+            }
+            if call.was_up.load(Ordering::Relaxed) || call.calls.is_shared_and_up() {
+                // All pads had their EOS, and are gone, or only the other element's streams flow.
                 return true;
             }
             gst::element_imp_error!(
@@ -194,9 +217,15 @@ impl ElementImpl for RsWebRtcSrc {
         use gst::StateChange::{PausedToPlaying, PausedToReady, PlayingToPaused, ReadyToPaused};
         if transition == ReadyToPaused {
             self.start_call().map_err(|message| {
+                self.application.stop();
                 self.post_error_message(message);
                 gst::StateChangeError
             })?;
+        }
+        if transition == PlayingToPaused
+            && let Some(call) = self.call()
+        {
+            call.calls.pause();
         }
         let result = self.parent_change_state(transition);
         if transition == PausedToReady || (transition == ReadyToPaused && result.is_err()) {
@@ -223,9 +252,19 @@ impl RsWebRtcSrc {
         let handle = crate::runtime::handle()
             .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("{}", e)))?;
         let factory = Arc::new(crate::peer::WebRtcPeerFactory);
-        match settings.call.connection(Role::Answerer)? {
-            Connection::One(config) => {
+        if let Some(joined) = settings.call.join(Role::Answerer, factory.clone(), &handle) {
+            let (leg, events) = joined?;
+            self.application.join(leg.mailbox(), &*self.obj(), true);
+            leg.set_wish(wish);
+            let call = SrcCall::new(Calls::Leg(leg), true);
+            return self.take_call(call, events, Self::happened);
+        }
+        let mailbox = self.application.start(&*self.obj());
+        match settings.call.connection(Role::Answerer, &mailbox)? {
+            Connection::One(mut config) => {
+                config.options.offers_data = settings.data_channels;
                 let (session, events) = Session::start(config, factory, &handle);
+                session.set_layer(settings.layer());
                 session.set_wish(wish);
                 self.take_call(
                     SrcCall::new(Calls::One(session), true),
@@ -236,6 +275,7 @@ impl RsWebRtcSrc {
             Connection::Many(config) => {
                 let alone = config.server.max_peers == 1;
                 let (host, events) = Host::start(config, factory, &handle);
+                host.set_layer(settings.layer());
                 host.set_wish(wish);
                 self.take_call(SrcCall::new(Calls::Many(host), alone), events, Self::hosted)
             }
@@ -264,7 +304,14 @@ impl RsWebRtcSrc {
         .map_err(|e| gst::error_msg!(gst::ResourceError::Failed, ("no thread: {}", e)))
     }
 
+    /// What the application brings from the other side; tells whether it was taken.
+    fn handle_message(&self, message: &str) -> bool {
+        let expected = lock(&self.settings).call.takes_messages();
+        self.application.handle(&*self.obj(), expected, message)
+    }
+
     fn stop_call(&self) {
+        self.application.stop();
         let call = lock(&self.call).take();
         let mut gone = Vec::new();
         if let Some(call) = call {
@@ -277,6 +324,7 @@ impl RsWebRtcSrc {
         for stream in streams {
             stream.remove(self.obj().upcast_ref());
         }
+        self.remove_data_pads();
         for peer in gone.iter().filter(|p| p.is_connected()) {
             self.obj().emit_by_name::<()>("peer-removed", &[&&*peer.id]);
         }
@@ -298,7 +346,11 @@ impl RsWebRtcSrc {
         let over = matches!(event, Event::Ended(_) | Event::Failed(_));
         match event {
             Event::Notice(text) => teller.notice(obj.upcast_ref(), &text),
-            Event::LeftOut(..) | Event::KeyFrameRequest(_) | Event::Estimate(_) => {}
+            Event::LeftOut(..)
+            | Event::KeyFrameRequest(_)
+            | Event::Estimate(_)
+            | Event::StreamsOver => {}
+            Event::Channel(channel) => self.channel_changed(call, &channel, teller),
             Event::Agreed(streams) => {
                 teller.agreed(streams.iter().map(|(stream, _)| stream.clone()).collect());
                 self.end_pads(&peer.id, &streams);
@@ -344,6 +396,7 @@ impl RsWebRtcSrc {
         if !again {
             self.obj().emit_by_name::<()>("peer-added", &[&&*peer.id]);
             self.watch_silent_streams(call, peer);
+            self.limit_wait_for_channels(call);
         }
     }
 
@@ -351,6 +404,7 @@ impl RsWebRtcSrc {
     pub(super) fn peer_is_gone(&self, call: &SrcCall, peer: &SrcPeer) {
         if call.ends_with_peer {
             self.check_linked();
+            self.check_channels(call);
             for stream in lock(&self.streams).iter() {
                 stream.end();
             }
@@ -360,6 +414,10 @@ impl RsWebRtcSrc {
         if call.forget(&peer.id) && peer.is_connected() {
             self.obj().emit_by_name::<()>("peer-removed", &[&&*peer.id]);
         }
+    }
+
+    pub(super) fn data_pads(&self) -> MutexGuard<'_, Vec<DataStart>> {
+        lock(&self.data)
     }
 
     pub(super) fn streams(&self) -> MutexGuard<'_, Vec<Stream>> {

@@ -31,16 +31,45 @@
  * ]|
  * Plays the stream of a WHEP server.
  * |[
+ * gst-launch-1.0 rswebrtcsrc name=r r.data_0 ! filesink location=any.copy
+ * ]|
+ * Writes what comes on the first data channel that the other side opens; a buffer is a message.
+ * |[
  * gst-launch-1.0 rswebrtcsrc signaller=whip-server location=http://127.0.0.1:8080/whip : rswebrtcsink signaller=whep-server location=http://127.0.0.1:8081/whep
  * ]|
  * Relays what one publishes to all who watch, as it is encoded.
  *
+ * ## Simulcast
+ *
+ * |[
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=whip-server location=http://127.0.0.1:8080/whip simulcast-layer=all  r.video_0 ! queue ! matroskamux ! filesink location=large.mkv  r.video_1 ! queue ! matroskamux ! filesink location=small.mkv
+ * ]|
+ * Records two layers of a picture that comes in several sizes. `simulcast-layer=best`, the default,
+ * follows the largest that comes; it can be changed while PLAYING.
+ * |[
+ * gst-launch-1.0 -e rswebrtcsrc name=r signaller=whip-server location=http://127.0.0.1:8080/whip  r.video_0 ! application/x-rtp ! queue ! s.video_0  rswebrtcsink name=s signaller=whep-server location=http://127.0.0.1:8081/whep
+ * ]|
+ * Passes scalable video (SVC, VP9 and AV1) on with all its layers and their dependency descriptor: as RTP.
+ *
  * ## Bad networks
  *
  * `latency` is how long a packet is waited for: it should be more than a round trip, so that what
- * is lost can be sent again. `latency-mode=auto` finds it out. Video that has holes all the same is
+ * is lost can be sent again. `latency-mode=auto` finds it out. Video that is sent again later than
+ * that, but within `repair-overtime`, comes late instead of not at all. Video that has holes all the same is
  * not shown, nor is what refers to it: `broken-frames`. The message `rswebrtc-stats`
  * tells each second how it goes: frames, freezes, repairs, delays.
+ *
+ * ## Programs that signal themselves
+ *
+ * With `signaller=application` the signal #GstRsWebRtcSrc::on-signalling-message brings each message for the other side,
+ * and the action signal #GstRsWebRtcSrc::handle-signalling-message takes each of the other side. They are the lines that
+ * `signaller=stdio` writes and reads. The former is emitted on a thread that may block; the latter never does, works in
+ * every state, and returns %FALSE, with a warning on the bus, when nothing was taken. What comes before PLAYING waits.
+ *
+ * |[<!-- language="Python" -->
+ * element.connect("on-signalling-message", lambda element, message: connection.send(message))
+ * connection.on_message = lambda message: element.emit("handle-signalling-message", message)
+ * ]|
  *
  * The other side: #rswebrtcsink.
  */
@@ -49,6 +78,8 @@ use gst::prelude::*;
 
 mod batch;
 mod call;
+mod data;
+mod data_src;
 mod frame_gate;
 mod frames;
 mod freezes;

@@ -12,7 +12,7 @@ use crate::gst_glue::media_pad::MediaPad;
 use crate::gst_glue::report;
 use crate::media::codec::Codec;
 
-/// A pad `name` for a stream of `codec` that the remote calls `msid`.
+/// A pad `name` for a stream of `codec` that the remote calls `msid`, and its layer `rid`.
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ pub fn ghost_pad(
     template: &gst::PadTemplate,
     name: &str,
     codec: &Codec,
-    msid: Option<&str>,
+    (msid, rid): (Option<&str>, Option<&str>),
 ) -> Result<gst::GhostPad, glib::BoolError> {
     // A template of its own, so that linking sees this stream's caps and not all that there are.
     let narrowed = gst::PadTemplate::new(
@@ -34,6 +34,7 @@ pub fn ghost_pad(
         .name(name)
         .build();
     pad.set_property("msid", msid);
+    pad.set_property("rid", rid);
     Ok(pad.upcast())
 }
 

@@ -32,6 +32,8 @@ pub struct Stream {
     pub peer: Arc<str>,
     /// The session's index of the stream.
     pub index: usize,
+    /// Which of the outputs of that stream it is.
+    pub output: usize,
     /// Audio or video.
     pub kind: MediaKind,
     queue: Arc<InboundQueue>,
@@ -53,10 +55,14 @@ pub struct Config {
     pub peer: Arc<str>,
     /// The session's index of the stream.
     pub index: usize,
+    /// Which of the outputs of that stream it is.
+    pub output: usize,
     /// What was agreed.
     pub codec: Codec,
     /// What the remote calls it.
     pub msid: Option<String>,
+    /// The layer that it is, if it is one of several.
+    pub rid: Option<String>,
     /// What the remote may send instead.
     pub alternatives: Vec<Codec>,
     /// Header extensions with their ids.
@@ -87,7 +93,7 @@ impl Stream {
             template,
             &config.name,
             &config.codec,
-            config.msid.as_deref(),
+            (config.msid.as_deref(), config.rid.as_deref()),
         )
         .map_err(|e| failed(&config.name, &e))?;
         let reorders = ["H264", "H265"].contains(&config.codec.name.as_str());
@@ -116,7 +122,7 @@ impl Stream {
         let batch = Arc::new(Batch::default());
         let gate = (config.codec.kind == MediaKind::Video)
             .then(|| FrameGate::new(&config.codec.name, policy, batch.clone(), key_frame.clone()));
-        let repaired = config.codec.feedback.iter().any(|f| f == "nack");
+        let repaired = is_repaired(&config.codec);
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,
@@ -142,6 +148,7 @@ impl Stream {
             ghost,
             peer: config.peer,
             index: config.index,
+            output: config.output,
             kind: config.codec.kind,
             queue: config.queue,
             track,
@@ -166,6 +173,7 @@ impl Stream {
             agreed.alternatives.clone(),
             orientation_id(&agreed.extensions),
         );
+        self.playout.renew(is_repaired(&agreed.codec));
         if !goes_on {
             self.end();
         }
@@ -224,6 +232,11 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Whether lost packets of it are sent again.
+fn is_repaired(codec: &Codec) -> bool {
+    codec.feedback.iter().any(|f| f == "nack")
 }
 
 fn orientation_id(extensions: &[(u8, HeaderExtension)]) -> Option<u8> {

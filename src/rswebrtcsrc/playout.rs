@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! How one stream is played out: its jitter buffer, its frames, and what is known of both.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,12 +59,15 @@ pub enum BrokenFrames {
 /// What the user wishes for a stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Size of the jitter buffer, with [`LatencyMode::Auto`] the one to begin with.
+    /// How late a packet may come; with [`LatencyMode::Auto`] to begin with.
     pub latency: Duration,
     /// See there.
     pub mode: LatencyMode,
     /// See there.
     pub broken_frames: BrokenFrames,
+    /// So much longer the jitter buffer waits for video that is sent again. What comes then is late
+    /// for a sink, but what refers to it is whole; without it nothing is up to the next key frame.
+    pub overtime: Duration,
 }
 
 impl Wanted {
@@ -88,7 +92,7 @@ pub struct Playout {
     /// RTP goes out, and its holes are whoever takes it's.
     as_rtp: bool,
     /// Lost packets are sent again.
-    repaired: bool,
+    repaired: AtomicBool,
     latency: Mutex<Latency>,
     /// Audio's; video's is the gate's.
     delay: Option<Arc<Mutex<BufferDelay>>>,
@@ -97,6 +101,9 @@ pub struct Playout {
 #[derive(Debug)]
 struct Latency {
     current: Duration,
+    overtime: Duration,
+    /// What has holes does not go out.
+    drops: bool,
     auto: Option<Auto>,
 }
 
@@ -137,9 +144,11 @@ impl Playout {
             track,
             queue,
             as_rtp,
-            repaired,
+            repaired: AtomicBool::new(repaired),
             latency: Mutex::new(Latency {
                 current: Duration::MAX,
+                overtime: Duration::ZERO,
+                drops: true,
                 auto: None,
             }),
             delay,
@@ -152,6 +161,8 @@ impl Playout {
     pub fn set(&self, wanted: &Wanted) {
         {
             let mut latency = self.lock();
+            latency.overtime = wanted.overtime;
+            latency.drops = wanted.broken_frames == BrokenFrames::Drop || self.as_rtp;
             match wanted.mode {
                 LatencyMode::Fixed => {
                     latency.auto = None;
@@ -180,7 +191,7 @@ impl Playout {
             let (Some(auto), Some(highest)) = (latency.auto.as_mut(), highest) else {
                 return;
             };
-            auto.update(highest, round_trip.filter(|_| self.repaired), now);
+            auto.update(highest, round_trip.filter(|_| self.repaired()), now);
             let wanted = auto.current();
             let before = std::mem::replace(&mut latency.current, wanted);
             (before != wanted).then_some(wanted)
@@ -217,23 +228,52 @@ impl Playout {
     fn apply(&self) {
         let holds = || {
             let latency = self.lock();
-            (latency.current, latency.auto.is_some())
+            (
+                latency.current,
+                self.overtime(&latency),
+                latency.auto.is_some(),
+            )
         };
         let mut next = holds();
         loop {
-            let (latency, auto) = next;
-            let milliseconds = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+            let (latency, overtime, auto) = next;
+            let size = latency + overtime;
+            let milliseconds = u32::try_from(size.as_millis()).unwrap_or(u32::MAX);
             self.jitter_buffer.set_property("latency", milliseconds);
             // What comes too late says how much more latency is needed.
-            let patience = if auto { latency + latency / 2 } else { latency };
-            self.queue.set_patience(patience);
+            let more = if auto { latency / 2 } else { Duration::ZERO };
+            self.queue.set_patience(latency, more.max(overtime));
             if let Some(gate) = &self.gate {
-                gate.set_latency(latency);
+                gate.set_latency(latency, overtime);
             }
             next = holds();
-            if next == (latency, auto) {
+            if next == (latency, overtime, auto) {
                 return;
             }
+        }
+    }
+
+    /// Another connection goes on with the stream, on which lost packets are sent again or not.
+    pub fn renew(&self, repaired: bool) {
+        if self.repaired.swap(repaired, Ordering::Relaxed) != repaired {
+            self.apply();
+        }
+    }
+
+    fn repaired(&self) -> bool {
+        self.repaired.load(Ordering::Relaxed)
+    }
+
+    /// How much longer a hole is waited for. Not where it may go out as it is, nor for sound, which
+    /// is of no use to anybody when it comes late.
+    fn overtime(&self, latency: &Latency) -> Duration {
+        if !self.repaired() || self.gate.is_none() || !latency.drops {
+            return Duration::ZERO;
+        }
+        match latency.auto {
+            // What comes in it raises the latency: all of it would be too much at once.
+            Some(_) => latency.overtime.min(latency.current / 2),
+            None => latency.overtime,
         }
     }
 

@@ -80,8 +80,10 @@ impl RsWebRtcSrc {
             Event::Ended(_) => {
                 call.forget(id);
             }
+            Event::Channel(channel) => self.channel_changed(call, &channel, teller),
             Event::Notice(text) => gst::info!(CAT, imp = self, "peer {id}: {text}"),
             Event::LeftOut(..)
+            | Event::StreamsOver
             | Event::KeyFrameRequest(_)
             | Event::Estimate(_)
             | Event::Interrupted { .. } => {}

@@ -11,9 +11,13 @@ use crate::gst_glue::errors::settings_error;
 use crate::gst_glue::settings::CallSettings;
 use crate::gst_glue::stats::stats_properties;
 use crate::media::codec::{MediaKind, SUPPORTED, Supported, supported};
+use crate::media::layers::Choice;
 use crate::session::negotiation::{Receiving, Wish};
 
 use super::playout::{BrokenFrames, LatencyMode, Wanted};
+
+/// Default of `simulcast-layer`.
+const BEST: &str = "best";
 
 /// All settings of a source; read as a snapshot.
 #[derive(Debug, Clone)]
@@ -29,12 +33,17 @@ pub struct Settings {
     /// Who decides.
     pub latency_mode: LatencyMode,
     broken_frames: BrokenFrames,
+    /// ms
+    repair_overtime: u32,
     /// ms; 0: never.
     stats_interval: u32,
     video_codecs: Option<String>,
     audio_codecs: Option<String>,
     video_streams: u32,
     audio_streams: u32,
+    simulcast_layer: Option<String>,
+    /// Data channels are offered.
+    pub data_channels: bool,
 }
 
 impl Default for Settings {
@@ -46,11 +55,14 @@ impl Default for Settings {
             video_latency: -1,
             latency_mode: LatencyMode::default(),
             broken_frames: BrokenFrames::default(),
+            repair_overtime: 150,
             stats_interval: 1000,
             video_codecs: None,
             audio_codecs: None,
             video_streams: 1,
             audio_streams: 1,
+            simulcast_layer: Some(BEST.to_owned()),
+            data_channels: false,
         }
     }
 }
@@ -83,6 +95,18 @@ impl Settings {
                 )
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecUInt::builder("repair-overtime")
+                .nick("Repair overtime")
+                .blurb(
+                    "How much longer than latency lost video packets that the sender repeats are \
+                     waited for, ms: frames then come late instead of not at all up to the next \
+                     key frame. The pipeline is told no larger latency for it",
+                )
+                // Senders keep what they sent for a second or two.
+                .maximum(1000)
+                .default_value(defaults.repair_overtime)
+                .mutable_playing()
+                .build(),
             codecs_property(
                 "video-codecs",
                 "Video codecs",
@@ -97,9 +121,33 @@ impl Settings {
             ),
             streams_property("video-streams", "Video streams", defaults.video_streams),
             streams_property("audio-streams", "Audio streams", defaults.audio_streams),
+            glib::ParamSpecBoolean::builder("data-channels")
+                .nick("Data channels")
+                .blurb("Offer to take data channels; where the other side offers them they are taken anyway")
+                .default_value(defaults.data_channels)
+                .mutable_ready()
+                .build(),
         ]);
+        properties.push(
+            glib::ParamSpecString::builder("simulcast-layer")
+                .nick("Simulcast layer")
+                .blurb(
+                    "Which layer of a picture comes out of its pad, where the sender has several: \
+                     best (the largest that comes), lowest, a rid (the largest, while that does \
+                     not come), or all (a pad for each; not to be changed to or from during a \
+                     call)",
+                )
+                .default_value(Some(BEST))
+                .mutable_playing()
+                .build(),
+        );
         properties.extend(stats_properties(defaults.stats_interval));
         properties
+    }
+
+    /// Which layer goes on, where a sender has several.
+    pub fn layer(&self) -> Choice {
+        Choice::read(self.simulcast_layer.as_deref().unwrap_or(BEST))
     }
 
     /// How streams of `kind` are played out.
@@ -113,6 +161,7 @@ impl Settings {
             latency: Duration::from_millis(latency.into()),
             mode: self.latency_mode,
             broken_frames: self.broken_frames,
+            overtime: Duration::from_millis(self.repair_overtime.into()),
         }
     }
 
@@ -134,11 +183,16 @@ impl Settings {
             "video-latency" => self.video_latency = value.get().unwrap_or(self.video_latency),
             "latency-mode" => self.latency_mode = value.get().unwrap_or(self.latency_mode),
             "broken-frames" => self.broken_frames = value.get().unwrap_or(self.broken_frames),
+            "repair-overtime" => {
+                self.repair_overtime = value.get().unwrap_or(self.repair_overtime);
+            }
             "stats-interval" => self.stats_interval = value.get().unwrap_or(self.stats_interval),
             "video-codecs" => self.video_codecs = text(),
             "audio-codecs" => self.audio_codecs = text(),
             "video-streams" => self.video_streams = value.get().unwrap_or(self.video_streams),
+            "data-channels" => self.data_channels = value.get().unwrap_or(self.data_channels),
             "audio-streams" => self.audio_streams = value.get().unwrap_or(self.audio_streams),
+            "simulcast-layer" => self.simulcast_layer = text(),
             _ => return false,
         }
         true
@@ -152,11 +206,14 @@ impl Settings {
             "video-latency" => Some(self.video_latency.to_value()),
             "latency-mode" => Some(self.latency_mode.to_value()),
             "broken-frames" => Some(self.broken_frames.to_value()),
+            "repair-overtime" => Some(self.repair_overtime.to_value()),
             "stats-interval" => Some(self.stats_interval.to_value()),
             "video-codecs" => Some(self.video_codecs.to_value()),
             "audio-codecs" => Some(self.audio_codecs.to_value()),
             "video-streams" => Some(self.video_streams.to_value()),
+            "data-channels" => Some(self.data_channels.to_value()),
             "audio-streams" => Some(self.audio_streams.to_value()),
+            "simulcast-layer" => Some(self.simulcast_layer.to_value()),
             _ => self.call.get(pspec),
         }
     }
@@ -170,12 +227,12 @@ impl Settings {
         let mut codecs = chosen(MediaKind::Video, self.video_codecs.as_deref())?;
         codecs.extend(chosen(MediaKind::Audio, self.audio_codecs.as_deref())?);
         let offered = |kind, streams: u32| streams > 0 && codecs.iter().any(|c| c.kind == kind);
-        if !offered(MediaKind::Video, self.video_streams)
-            && !offered(MediaKind::Audio, self.audio_streams)
-        {
+        let media = offered(MediaKind::Video, self.video_streams)
+            || offered(MediaKind::Audio, self.audio_streams);
+        if !self.data_channels && !media {
             return Err(settings_error(
                 "video-codecs, audio-codecs, video-streams and audio-streams leave nothing to receive: \
-                 name a codec of a kind that has a stream",
+                 name a codec of a kind that has a stream, or set data-channels=true",
             ));
         }
         Ok(Wish::Receive(Receiving {
@@ -184,6 +241,7 @@ impl Settings {
             audio_ordered: self.audio_codecs.is_some(),
             video: self.video_streams as usize,
             audio: self.audio_streams as usize,
+            layers: self.layer(),
         }))
     }
 }

@@ -44,12 +44,18 @@ impl RsWebRtcSrc {
             .streams()
             .iter()
             .filter(|s| *s.peer == *id && !s.flows() && !s.ended())
-            .map(|s| (s.index, s.ghost.name().to_string(), s.ghost.is_linked()))
+            .map(|s| {
+                (
+                    (s.index, s.output),
+                    s.ghost.name().to_string(),
+                    s.ghost.is_linked(),
+                )
+            })
             .collect();
-        for (index, name, linked) in silent {
+        for ((index, output), name, linked) in silent {
             let of_stream = stats.iter().find(|(agreed, _)| agreed.stream == index);
             let received = of_stream.map_or(0, |(_, s)| s.packets_received);
-            call.calls.request_key_frame(id, index);
+            call.calls.request_key_frame(id, index, output);
             if !tell {
                 continue;
             }

@@ -85,7 +85,11 @@ impl Splice {
             timestamp,
             source.seen_as,
         )?;
-        Some(InboundPacket { header, ..packet })
+        Some(InboundPacket {
+            header,
+            whole: None,
+            ..packet
+        })
     }
 
     /// A sender report of the current source as it is seen downstream; `None` for any other.
@@ -184,6 +188,7 @@ mod tests {
             arrival,
             header: header.into(),
             payload: Bytes::new(),
+            whole: None,
         }
     }
 

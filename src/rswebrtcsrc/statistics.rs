@@ -83,7 +83,8 @@ impl RsWebRtcSrc {
             .stats_interval()
             .map(|interval| interval.saturating_sub(now.saturating_duration_since(*posted)));
         let is_due = due.is_some_and(|due| due.is_zero());
-        if playouts.is_empty() || !(auto || is_due) {
+        let idle = playouts.is_empty() && !self.has_channels();
+        if idle || !(auto || is_due) {
             return due
                 .filter(|due| !due.is_zero())
                 .unwrap_or(LONGEST_WAIT)

@@ -2,7 +2,6 @@
 //! The streams of a source: their pads come, go on, and go.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -48,21 +47,24 @@ impl RsWebRtcSrc {
             };
             let of_call = Arc::downgrade(call);
             let id = peer.id.clone();
-            let index = stream.stream;
+            let (index, output) = (stream.stream, stream.output);
+            let rid = stream.rid().map(ToOwned::to_owned);
             let wanted = self.wanted(stream.codec.kind);
             let config = Config {
                 name,
                 peer: peer.id.clone(),
                 index,
+                output,
                 codec: stream.codec,
                 msid: stream.msid,
+                rid,
                 alternatives: stream.alternatives,
                 extensions: stream.extensions,
                 queue,
                 wanted,
                 key_frame: Box::new(move || {
                     if let Some(call) = of_call.upgrade() {
-                        call.calls.request_key_frame(&id, index);
+                        call.calls.request_key_frame(&id, index, output);
                     }
                 }),
                 tells,
@@ -72,9 +74,12 @@ impl RsWebRtcSrc {
                 Err(message) => self.post_error_message(message),
             }
         }
-        if !call.no_more_pads.swap(true, Ordering::AcqRel) {
-            obj.no_more_pads();
-        } else if !added {
+        if self.awaits_channels(call) {
+            // gst-launch takes no-more-pads for the end of its hopes.
+            if peer.is_connected() {
+                self.limit_wait_for_channels(call);
+            }
+        } else if !self.pads_are_complete(call) && !added {
             return;
         }
         let _ = self.post_message(gst::message::Latency::builder().src(&*obj).build());
@@ -146,6 +151,7 @@ impl RsWebRtcSrc {
             .filter(|s| *s.peer == *peer && !s.ended())
             .map(|s| report::Pad {
                 local: s.index,
+                output: s.output,
                 name: s.ghost.name().to_string(),
                 caps: None,
             })

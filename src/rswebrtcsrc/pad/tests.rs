@@ -145,6 +145,7 @@ fn wanted(ms: u64) -> Wanted {
         latency: Duration::from_millis(ms),
         mode: LatencyMode::Fixed,
         broken_frames: BrokenFrames::Drop,
+        overtime: Duration::ZERO,
     }
 }
 
@@ -184,8 +185,10 @@ impl Chain {
             name: "0".to_owned(),
             peer: "0".into(),
             index: 0,
+            output: 0,
             codec,
             msid: None,
+            rid: None,
             alternatives: Vec::new(),
             extensions: Vec::new(),
             queue: queue.clone(),
@@ -248,6 +251,7 @@ impl Chain {
             arrival,
             header: header.clone(),
             payload: payload.clone(),
+            whole: Some([&header[..], payload].concat().into()),
         }));
         self.given += 1;
         limited("it is taken", || {
@@ -445,6 +449,67 @@ fn a_packet_that_comes_again_in_time_mends_its_frame_and_no_key_frame_is_asked_f
 }
 
 #[test]
+fn what_is_sent_again_in_overtime_comes_late_rather_than_never() {
+    let film = film("VP8", VIDEOS[0].1, 30);
+    for (overtime, whole) in [(100, true), (0, false)] {
+        let overtime = Duration::from_millis(overtime);
+        let wanted = wanted(40);
+        let mut chain = Chain::new("VP8", Wanted { overtime, ..wanted });
+        assert_eq!(chain.queue.patience(), (wanted.latency, overtime));
+        let mut query = gst::query::Latency::new();
+        assert!(chain.stream.ghost.query(&mut query));
+        // Sinks would show everything late by what is needed now and then.
+        assert_eq!(query.result().1, gst::ClockTime::from_mseconds(40));
+        let mut missing = None;
+        for (n, frame) in film.iter().enumerate() {
+            for (at, packet) in frame.iter().enumerate() {
+                match n == 13 && at == 0 {
+                    true => missing = Some(packet.clone()),
+                    false => chain.give(packet),
+                }
+            }
+            chain.pass(STEP);
+            if n == 15 && !whole {
+                chain.wait_until_given_up(1);
+            }
+            // 100 ms later.
+            if n == 15 {
+                chain.give(&missing.take().unwrap());
+            }
+        }
+        let (out, figures, asked) = chain.finish();
+        assert_eq!((out.len() == 30, asked == 0), (whole, whole), "{figures:?}");
+        assert_eq!(figures.given_up == 0, whole, "{figures:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_in_overtime_for_what_may_go_out_with_holes_or_is_not_sent_again() {
+    let late = Wanted {
+        overtime: Duration::from_millis(100),
+        ..wanted(40)
+    };
+    let chain = Chain::new("VP8", late);
+    let size = || chain.stream.jitter_buffer.property::<u32>("latency");
+    assert_eq!(size(), 140);
+    let pass = BrokenFrames::Pass;
+    chain.stream.playout.set(&Wanted {
+        broken_frames: pass,
+        ..late
+    });
+    assert_eq!((size(), chain.queue.patience().1), (40, Duration::ZERO));
+    chain.stream.playout.set(&late);
+    chain.stream.playout.renew(false);
+    assert_eq!((size(), chain.queue.patience().1), (40, Duration::ZERO));
+    chain.stream.playout.renew(true);
+    assert_eq!(size(), 140);
+    // What comes in it would raise the latency.
+    let auto = LatencyMode::Auto;
+    chain.stream.playout.set(&Wanted { mode: auto, ..late });
+    assert_eq!(size(), 60);
+}
+
+#[test]
 fn latency_that_changes_while_it_plays_holds_at_once_and_the_pipeline_is_told() {
     let film = film("VP8", VIDEOS[0].1, FRAMES);
     let mut chain = Chain::new("VP8", wanted(20));
@@ -538,7 +603,7 @@ fn of_latencies_that_are_set_at_once_the_later_one_holds_everywhere() {
         again.call_once(|| playout.upgrade().unwrap().set(&wanted(200)));
     });
     chain.stream.playout.set(&wanted(100));
-    assert_eq!(chain.queue.patience(), Duration::from_millis(200));
+    assert_eq!(chain.queue.patience().0, Duration::from_millis(200));
     assert_eq!(jitter_buffer.property::<u32>("latency"), 200);
     let latency = chain.stream.playout.figures().latency;
     assert_eq!(latency, Duration::from_millis(200));
