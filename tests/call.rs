@@ -181,6 +181,41 @@ fn a_live_source_starts_at_a_key_frame_that_its_encoder_is_asked_for() {
 }
 
 #[test]
+fn a_key_frame_that_a_live_stream_must_start_at_is_asked_for_until_it_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let sender = Running::play(&format!(
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
+         ! vp8enc name=e deadline=1 keyframe-max-dist=100000 ! rswebrtcsink name=s {meet}"
+    ));
+    let encoder = sender.element("e").static_pad("src").unwrap();
+    let encoded = count(&encoder);
+    // The first request is taken, and nothing comes of it.
+    let passed_over = std::sync::atomic::AtomicBool::new(false);
+    encoder.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let request = info
+            .event()
+            .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+        if request && !passed_over.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+    eventually("frames pass while nobody is there", || {
+        encoded.lock().unwrap().len() > 10
+    });
+    let receiver = Running::play(&format!("rswebrtcsrc {meet} ! fakesink name=f"));
+    let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+    eventually("frames arrive", || seen.lock().unwrap().len() > 5);
+    assert!(seen.lock().unwrap()[0], "the first frame is a key frame");
+    let stats = sender.element("s").property::<gst::Structure>("stats");
+    let peer = stats.get::<gst::Structure>("peer-0").unwrap();
+    let sent = peer.get::<gst::Structure>("video-0").unwrap();
+    // A receiver without any media asks for itself after some seconds.
+    assert_eq!(sent.get::<u64>("pli-count"), Ok(0), "it was not the remote");
+}
+
+#[test]
 fn the_same_elements_make_a_second_call_after_ready() {
     let directory = tempfile::tempdir().unwrap();
     let meet = meet(directory.path());

@@ -43,6 +43,8 @@ VARIANTS = {
     "record-from-whep.sh": [({"TOKEN": "token"}, ["https://live.example/whep", "other.mp4"])],
     "watch-stats.sh": [({"LENGTH": "5"}, [])],
     "relay.sh": [({"TOKEN": "one", "WATCH_TOKEN": "two"}, ["https://0.0.0.0:8443/whip", "https://0.0.0.0:8444/whep"])],
+    "two-way-call.sh": [({"ROLE": "answer"}, [])],
+    "echo.sh": [({"ROLE": "answer"}, [])],
     "talk-to-aiortc.sh": [({}, ["receive"]), ({"ROLE": "answer"}, ["send"]), ({"CODEC": "VP8", "ROLE": "offer"}, ["receive"])],
 }
 PYTHON = ROOT / ".venv-tests" / "bin" / "python"

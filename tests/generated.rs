@@ -162,8 +162,8 @@ fn states(offer: &Remote, offered: &Agreement) {
         assert_eq!(types(&line.codecs), types(&stream.codecs));
         assert_eq!(offer.header_extensions(line.index), stream.extensions);
         let (sends, receives) = (line.direction.sends, line.direction.receives);
-        assert_eq!(sends, stream.direction == Direction::SendOnly);
-        assert_eq!(receives, stream.direction == Direction::RecvOnly);
+        assert_eq!(sends, stream.direction.sends());
+        assert_eq!(receives, stream.direction.receives());
     }
     one_meaning_each(&offered.streams);
 }

@@ -48,7 +48,7 @@ meson|900|build|build_with_meson
 check_scripts() {
     local -a shell python
     mapfile -t shell < <(find scripts tests benches gst-launch-examples .ci fuzz/run.sh -path '*/__pycache__' -prune -o -type f \( -name '*.sh' -o -path .ci/run \) -print)
-    mapfile -t python < <(find scripts tests benches gst-launch-examples -type f -name '*.py')
+    mapfile -t python < <(find scripts tests benches examples gst-launch-examples -type f -name '*.py')
     for script in "${shell[@]}"; do
         bash -n "$script" || return 1
     done

@@ -8,6 +8,7 @@ pub mod fec;
 pub mod message;
 pub mod peer_description;
 pub mod rules;
+pub mod sctp;
 pub mod sdp_read;
 pub mod watch;
 pub mod webrtc_transport;
@@ -25,4 +26,5 @@ pub const ALL: &[(&str, Run)] = &[
     ("explain", explain::run),
     ("fec", fec::run),
     ("compare", compare::run),
+    ("sctp", sctp::run),
 ];

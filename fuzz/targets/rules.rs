@@ -51,8 +51,8 @@ pub fn taken(wish: &Wish, offered: &Agreement, answer: &Remote, result: &Agreeme
     assert_eq!(offered.streams.len(), result.streams.len());
     for (before, after) in offered.streams.iter().zip(&result.streams) {
         assert_eq!((before.kind, &before.mid), (after.kind, &after.mid));
-        let narrower =
-            before.direction == after.direction || after.direction == Direction::Inactive;
+        let narrower = (before.direction.sends() || !after.direction.sends())
+            && (before.direction.receives() || !after.direction.receives());
         assert!(
             narrower,
             "{:?} became {:?}",
@@ -81,36 +81,37 @@ fn agreed(wish: &Wish, remote: &Remote, result: &Agreement) {
     let lines: Vec<_> = remote.audio_video().collect();
     let mut last = None;
     for one in &result.agreed {
-        assert!(
-            last < Some(one.stream),
-            "in the order of the m-lines, each once"
-        );
-        last = Some(one.stream);
+        // What is sent comes first on an m-line of both directions.
+        let place = Some((one.stream, one.direction == Direction::RecvOnly));
+        assert!(last < place, "in the order of the m-lines, each once");
+        last = place;
         let stream = &result.streams[one.stream];
         let (line, kind) = &lines[one.stream];
-        assert_eq!((stream.kind, one.direction), (*kind, stream.direction));
+        assert_eq!(stream.kind, *kind);
+        let both = stream.direction == Direction::SendRecv;
+        assert!(both || one.direction == stream.direction, "{one:?}");
         assert_eq!(one.mid, stream.mid);
-        assert_ne!(one.direction, Direction::Inactive);
         may_flow(one.direction, line);
         subset(&one.extensions, &remote.header_extensions(line.index));
-        match wish {
-            Wish::Send(streams) => {
-                assert_eq!(one.direction, Direction::SendOnly);
-                let ours = &streams[one.local].codec;
+        match one.direction {
+            Direction::SendOnly => {
+                let ours = &wish.streams()[one.local].codec;
                 let fit = ours.send_fit(&one.codec);
                 assert!(fit.is_some(), "{ours} is sent as {}", one.codec);
                 assert_eq!(result.locals[one.stream], Some(one.local));
             }
-            Wish::Receive(receiving) => {
-                assert_eq!(one.direction, Direction::RecvOnly);
+            Direction::RecvOnly => {
+                let receiving = wish.receiving().expect("somebody receives");
                 let name = &one.codec.name;
                 let wanted = |row: &&Supported| row.name.eq_ignore_ascii_case(name);
                 assert!(receiving.codecs.iter().any(wanted), "{name}");
                 assert!(Codec::receivable(&one.codec), "{:?}", one.codec);
             }
+            other => panic!("what flows is {other:?}"),
         }
     }
-    let mut locals: Vec<usize> = result.agreed.iter().map(|a| a.local).collect();
+    let agreed = result.agreed.iter();
+    let mut locals: Vec<_> = agreed.map(|a| (a.direction.sends(), a.local)).collect();
     locals.sort_unstable();
     locals.dedup();
     assert_eq!(locals.len(), result.agreed.len(), "a stream in two m-lines");
@@ -129,11 +130,8 @@ fn subset(some: &[(u8, HeaderExtension)], all: &[(u8, HeaderExtension)]) {
 
 /// RFC 3264 section 6.1: nobody sends what the other does not receive.
 fn may_flow(ours: Direction, line: &MediaLine) {
-    let allowed = match ours {
-        Direction::SendOnly => line.direction.receives && !line.rejected,
-        Direction::RecvOnly => line.direction.sends && !line.rejected,
-        _ => true,
-    };
+    let allowed = (!ours.sends() || line.direction.receives && !line.rejected)
+        && (!ours.receives() || line.direction.sends && !line.rejected);
     assert!(allowed, "{ours:?} on {line:?}");
 }
 
@@ -189,9 +187,8 @@ fn line_written(theirs: &MediaLine, ours: &MediaLine, stream: &StreamConfig) -> 
     match stream.direction {
         Direction::SendOnly => same("sending, receiving", &direction, &(true, false))?,
         Direction::RecvOnly => same("sending, receiving", &direction, &(false, true))?,
+        Direction::SendRecv => same("sending, receiving", &direction, &(true, true))?,
         Direction::Inactive => same("sending, receiving", &direction, &(false, false))?,
-        #[allow(unreachable_patterns)]
-        _ => {}
     }
     if ours.rejected {
         // It repeats the formats of the offer, whatever they are.

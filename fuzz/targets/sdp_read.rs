@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MPL-2.0
 //! A remote description: read, answered, and taken as the answer to our own offer.
 
+use gstwebrtcrs::peer::Direction;
 use gstwebrtcrs::sdp::Remote;
-use gstwebrtcrs::session::negotiation::{self, Agreement};
+use gstwebrtcrs::session::negotiation::{self, Agreement, Wish};
 
 use super::{rules, wishes};
 
@@ -24,7 +25,10 @@ pub fn text(text: &str) -> bool {
     let nothing = Agreement::default();
     for wish in wishes::all() {
         if let Ok(plan) = negotiation::answer(&wish, &remote, &nothing) {
-            assert!(!plan.agreed.is_empty(), "nothing flows");
+            // What is kept for a stream whose codec is not known yet flows later.
+            let mut streams = plan.streams.iter();
+            let flows = streams.any(|stream| stream.direction != Direction::Inactive);
+            assert!(flows, "nothing flows");
             rules::answered(&wish, &remote, &plan);
             let again = negotiation::answer(&wish, &remote, &plan).expect("the same offer again");
             assert_eq!(plan.agreed, again.agreed, "the same answer again");
@@ -32,9 +36,12 @@ pub fn text(text: &str) -> bool {
         let offered = negotiation::offer(&wish, &nothing);
         if let Ok(result) = negotiation::read_answer(&wish, &offered, &remote) {
             rules::taken(&wish, &offered, &remote, &result);
-            // An offer of what holds is what holds.
+            // An offer of what holds is what holds; one of both directions asks again for what
+            // the remote did not take.
             let next = negotiation::offer(&wish, &result);
-            assert_eq!(next.streams[..result.streams.len()], result.streams);
+            if !matches!(wish, Wish::Both(_)) {
+                assert_eq!(next.streams[..result.streams.len()], result.streams);
+            }
         }
     }
     true

@@ -2,7 +2,7 @@
 //! What our side may want of a call, from the codec table.
 
 use gstwebrtcrs::media::codec::{Codec, MediaKind, SUPPORTED, Supported, supported};
-use gstwebrtcrs::session::negotiation::{Receiving, Sending, Wish};
+use gstwebrtcrs::session::negotiation::{Receiving, Sending, TwoWay, Wish};
 
 /// To receive whatever we can.
 pub fn receive_all() -> Wish {
@@ -22,6 +22,7 @@ pub fn receive_rows(codecs: Vec<&'static Supported>, ordered: bool) -> Wish {
         audio_ordered: ordered,
         video: 1,
         audio: 1,
+        layers: Default::default(),
     })
 }
 
@@ -29,6 +30,16 @@ pub fn receive_rows(codecs: Vec<&'static Supported>, ordered: bool) -> Wish {
 pub fn send(names: &[&str]) -> Wish {
     let streams = names.iter().map(|name| Sending::from(stream(name)));
     Wish::Send(streams.collect())
+}
+
+/// To send one stream in each of these, and of these kinds one whose codec is not known yet, and
+/// to receive whatever we can.
+pub fn both(names: &[&str], unknown: &[MediaKind]) -> Wish {
+    Wish::Both(TwoWay {
+        streams: send(names).streams().to_vec(),
+        unknown: unknown.to_vec(),
+        receiving: receive_all().receiving().cloned(),
+    })
 }
 
 /// The row of `name`, which the table has.
@@ -63,5 +74,7 @@ pub fn all() -> Vec<Wish> {
         ),
         send(&["VP8", "opus"]),
         send(&["H264 42e01f", "H264 640028", "VP8", "opus", "opus"]),
+        both(&["H264 42e01f", "opus"], &[]),
+        both(&[], &[MediaKind::Audio, MediaKind::Video]),
     ]
 }

@@ -68,6 +68,7 @@ impl Audience {
             codecs,
             video_ordered: true,
             audio_ordered: true,
+            layers: Default::default(),
         }));
         let seen = Arc::new(Seen::default());
         let began = Instant::now();

@@ -6,13 +6,16 @@ ends. Waits are for an event and have a deadline; nothing here sleeps for a fixe
 """
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -60,6 +63,15 @@ def hash_text(text):
     for char in text.encode():
         value = (value * 131 + char) % 1_000_000_007
     return value
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """A port of 127.0.0.1 that is free now, for what has to come back at the same address; none that the system gives to others."""
+    for port in random.sample(range(10000, 32000), 100):
+        with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("of a hundred ports none is free")
 
 
 class Lines:

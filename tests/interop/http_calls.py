@@ -6,7 +6,6 @@ import http.client
 import ipaddress
 import json
 import re
-import socket
 import ssl
 import time
 
@@ -53,13 +52,6 @@ def certificate(folder):
     files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
     files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return files
-
-
-def free_port():
-    """A TCP port of 127.0.0.1 that is free now; for what has to come back at the same address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Server:

@@ -5,6 +5,7 @@ A film is made once and kept in `target/interop/media` under a name that holds a
 `RSWEBRTC_TEST_CACHE` names another place.
 """
 
+import fcntl
 import hashlib
 import inspect
 import os
@@ -53,11 +54,15 @@ def _kept(name, make, *recipe):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         part = CACHE / f".{os.getpid()}-{path.name}"
-        try:
-            make(part)
-            part.rename(path)
-        finally:
-            part.unlink(missing_ok=True)
+        # Another lane may be making it.
+        with open(CACHE / f".{path.name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if not path.exists():
+                    make(part)
+                    part.rename(path)
+            finally:
+                part.unlink(missing_ok=True)
     return path
 
 
@@ -183,13 +188,24 @@ def difference(expected, actual):
             f"{lost} of the source are nowhere in the recording, {strange} of the recording are nowhere in the source")
 
 
-def stamps(path):
-    """Decode a recording and tally its frame numbers."""
+def stamps(path, height=None):
+    """Decode a recording and tally its frame numbers; `height` is that of the picture that they were drawn into."""
     tally = stamp.Tally()
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            tally.add(stamp.read(stamp.luma_of(frame)))
+            rows = stamp.ROWS * frame.height // (height or frame.height)
+            tally.add(stamp.read(stamp.luma_of(frame), rows))
     return tally
+
+
+def sizes(path):
+    """The sizes of the pictures of a recording, each as often as it follows another one: [(width, height), ...]."""
+    found = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if not found or found[-1] != (frame.width, frame.height):
+                found.append((frame.width, frame.height))
+    return found
 
 
 def streams(path):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MPL-2.0
 """Runs the tests of this folder: a line for each, `N passed, N failed` at the end.
 
-    runner.py [-k NAME]... [-l] [-f] [--write-docs]
+    runner.py [-k NAME]... [-l] [-f] [--lanes N] [--write-docs]
 
 -k takes a part of a test's name (module.Class.test) and can be given more than once; -l lists the names; -f stops
-at the first failure; --write-docs writes docs/interop.md, if all calls of its tables were run.
+at the first failure; --lanes says how many tests run at a time (2), but for those that must be alone, which come last;
+--write-docs writes docs/interop.md, if all calls of its tables were run.
 """
 
 import argparse
@@ -19,6 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import docs_table  # noqa: E402
+import lanes  # noqa: E402
 
 
 class TooLong(Exception):
@@ -26,19 +28,15 @@ class TooLong(Exception):
 
 
 class Result(unittest.TestResult):
-    """Prints while it runs, and stops a test that goes over its `limit` (seconds)."""
+    """Of one test; stops it when it goes over its `limit` (seconds)."""
 
     def __init__(self):
         super().__init__()
-        self.passed, self.failed, self.left_out = 0, [], 0
-        self.cells = {}
+        self.outcome, self.detail = "ok", ""
 
     def startTest(self, test):
         super().startTest(test)
-        self.begun = time.monotonic()
-        self.outcome = "ok"
-        self.detail = ""
-        seconds = getattr(getattr(test, test._testMethodName), "limit", getattr(test, "limit", 60))
+        seconds = lanes.limit_of(test)
 
         def stop(*_):
             raise TooLong(f"not finished after {seconds} s")
@@ -47,20 +45,6 @@ class Result(unittest.TestResult):
 
     def stopTest(self, test):
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if self.outcome == "ok":
-            self.passed += 1
-        elif self.outcome == "skip":
-            self.left_out += 1
-        else:
-            self.failed.append(test.id())
-        row = docs_table.key(test)
-        if row:
-            self.cells[row] = (self.outcome, self.detail)
-        notes = "; ".join(getattr(test, "notes", []))
-        reason = self.detail if self.outcome == "skip" else notes
-        print(f"{self.outcome:4} {test.id()} {time.monotonic() - self.begun:.1f} s{'  [' + reason + ']' if reason else ''}", flush=True)
-        if self.outcome == "FAIL":
-            print("\n".join("     " + line for line in self.detail.splitlines()), flush=True)
         super().stopTest(test)
 
     def _fail(self, test, error):
@@ -72,12 +56,8 @@ class Result(unittest.TestResult):
         self.detail += text + "\n"
 
     def addError(self, test, error):
+        # Also of loading a module and of a class's set-up.
         super().addError(test, error)
-        if not hasattr(test, "_testMethodName"):
-            # Loading or class set-up: there is no startTest.
-            self.failed.append(str(test))
-            print(f"FAIL {test}\n{''.join(traceback.format_exception(*error))}", flush=True)
-            return
         self._fail(test, error)
 
     def addFailure(self, test, error):
@@ -91,7 +71,44 @@ class Result(unittest.TestResult):
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
-        self.outcome, self.detail = "skip", reason
+        if self.outcome != "FAIL":
+            self.outcome, self.detail = "skip", reason
+
+    def addUnexpectedSuccess(self, test):
+        super().addUnexpectedSuccess(test)
+        self.outcome, self.detail = "FAIL", "it was expected to fail"
+
+
+def run_one(test):
+    """Runs a test, in this process."""
+    result, begun = Result(), time.monotonic()
+    unittest.TestSuite([test]).run(result)
+    return lanes.Report(test.id(), result.outcome, time.monotonic() - begun, result.detail, "; ".join(getattr(test, "notes", [])))
+
+
+class Summary:
+    """Prints what became of each test, and counts."""
+
+    def __init__(self, tests):
+        self.rows = {test.id(): row for test in tests if (row := docs_table.key(test))}
+        self.passed, self.failed, self.left_out = 0, [], 0
+        self.cells = {}
+        self.seen = set()
+
+    def add(self, report):
+        self.seen.add(report.name)
+        if report.outcome == "ok":
+            self.passed += 1
+        elif report.outcome == "skip":
+            self.left_out += 1
+        else:
+            self.failed.append(report.name)
+        if report.name in self.rows:
+            self.cells[self.rows[report.name]] = (report.outcome, report.detail)
+        reason = report.detail if report.outcome == "skip" else report.notes
+        print(f"{report.outcome:4} {report.name} {report.seconds:.1f} s{'  [' + reason + ']' if reason else ''}", flush=True)
+        if report.outcome == "FAIL":
+            print("\n".join("     " + line for line in report.detail.splitlines()), flush=True)
 
 
 def flat(suite):
@@ -103,32 +120,59 @@ def flat(suite):
             yield entry
 
 
+def stop(number, _):
+    """What was started is ended, and nothing disturbs that."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-k", action="append", default=[], metavar="NAME", help="only tests whose name holds NAME")
     parser.add_argument("-l", action="store_true", help="list the tests")
     parser.add_argument("-f", action="store_true", help="stop at the first failure")
+    parser.add_argument("--lanes", type=int, default=2, metavar="N", help="tests that run at a time (2)")
     parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md from what the tests saw")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=pathlib.Path, default=HERE, help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    tests = list(flat(unittest.TestLoader().discover(str(HERE), pattern="test_*.py", top_level_dir=str(HERE))))
+    tests = list(flat(unittest.TestLoader().discover(str(asked.folder), pattern="test_*.py", top_level_dir=str(asked.folder))))
+    if asked.worker is not None:
+        lanes.serve(asked.worker, tests, run_one)
+        return 0
+    if asked.lanes < 1:
+        parser.error("--lanes takes 1 or more")
     rows = [row for row in map(docs_table.key, tests) if row]
     if asked.k:
         tests = [test for test in tests if any(part in test.id() for part in asked.k)]
     if asked.l:
         print("\n".join(test.id() for test in tests))
         return 0
-    result = Result()
-    result.failfast = asked.f
-    unittest.TestSuite(tests).run(result)
-    for name in result.failed:
+    summary = Summary(tests)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    stopped = None
+    try:
+        lanes.run(tests, asked.folder, asked.lanes, summary.add, asked.f)
+    except KeyboardInterrupt as error:
+        stopped = str(error)
+    if not stopped and not asked.f:
+        # Whatever became of it: it was not run.
+        summary.failed += sorted({test.id() for test in tests} - summary.seen)
+    for name in summary.failed:
         print(f"failed: {name}")
-    if result.left_out:
-        print(f"{result.left_out} left out (the reason stands beside each)")
-    if asked.write_docs:
-        why_not = docs_table.write(result.cells, rows)
+    if summary.left_out:
+        print(f"{summary.left_out} left out (the reason stands beside each)")
+    if asked.write_docs and not stopped:
+        why_not = docs_table.write(summary.cells, rows)
         print(f"docs/interop.md is not written: {why_not}" if why_not else "docs/interop.md is written")
-    print(f"{result.passed} passed, {len(result.failed)} failed")
-    return 1 if result.failed or not result.passed else 0
+    if stopped:
+        print(f"stopped by {stopped}")
+    print(f"{summary.passed} passed, {len(summary.failed)} failed")
+    if stopped:
+        return 130
+    return 1 if summary.failed or not summary.passed else 0
 
 
 if __name__ == "__main__":

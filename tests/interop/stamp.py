@@ -5,7 +5,7 @@ import numpy as np
 
 from cells import BLACK, CELLS, ROWS, WHITE, Tally, bits_of, number_of
 
-__all__ = ["Tally", "draw", "luma_of", "read", "scene"]
+__all__ = ["ROWS", "Tally", "draw", "luma_of", "read", "scene"]
 
 
 def draw(luma, number):
@@ -15,14 +15,14 @@ def draw(luma, number):
         luma[:ROWS, edges[cell]:edges[cell + 1]] = WHITE if bit else BLACK
 
 
-def read(luma):
-    """The number in `luma`, or None where no stamp can be read."""
+def read(luma, rows=ROWS):
+    """The number in `luma`, or None where no stamp can be read; `rows` is its height, in a picture that was scaled."""
     edges = np.linspace(0, luma.shape[1], CELLS + 1)
     bits = []
     for cell in range(CELLS):
         width = edges[cell + 1] - edges[cell]
         left, right = int(edges[cell] + width / 4), int(edges[cell + 1] - width / 4)
-        bits.append(luma[ROWS // 4:3 * ROWS // 4, left:right].mean() > (BLACK + WHITE) / 2)
+        bits.append(luma[rows // 4:3 * rows // 4, left:right].mean() > (BLACK + WHITE) / 2)
     return number_of(bits)
 
 

@@ -13,6 +13,9 @@ import media
 class NoPeer(gst.ProcessTest):
     """PLAYING, and nobody there."""
 
+    # It must be over within a second.
+    alone = True
+
     def ends(self, pipeline, number, flags="", quiet=True):
         process = self.gst(pipeline, "alone", flags).go()
         # gst-launch-1.0 says so on standard output once the state change is through.

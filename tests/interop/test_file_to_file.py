@@ -164,6 +164,9 @@ class WholeFilm(FilmTest):
 class InTime(FilmTest):
     """How long it takes until something is seen."""
 
+    # It must be there within a second.
+    alone = True
+
     def test_connect_and_first_picture(self):
         film = media.h264_mp4(4)
         reader, writer = os.pipe()

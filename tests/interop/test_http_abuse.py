@@ -33,6 +33,8 @@ class Abuse(http_calls.HttpTest):
     """One server, one viewer and one who means no good."""
 
     limit = 120
+    # It measures the gap between two pictures.
+    alone = True
 
     def test_viewer_is_not_disturbed(self):
         server = self.whep_server(http_calls.picture("VP8"), more=gst.LOCAL)

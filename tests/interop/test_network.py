@@ -24,6 +24,8 @@ class BadNetwork(gst.ProcessTest):
     """50 ms round trip; where nothing else is said, 5 % of all packets are lost both ways."""
 
     limit = 60
+    # It counts pictures that come in time.
+    alone = True
 
     def call(self, sender, receiver):
         for name in (sender, receiver):
@@ -67,6 +69,7 @@ class BadNetwork(gst.ProcessTest):
         bitrates = [kbit for _, kbit in run.flows[0]["send"]["bitrate"]]
         self.note(f"{use:.0%} of the link used, queue {1000 * queued:.0f} ms, x264enc from {bitrates[0]:.0f} to {min(bitrates):.0f} kbit/s")
         self.assertLess(min(bitrates), 800)
+        # 71 to 83 % were seen on a busy machine.
         self.assertGreater(use, 0.5)
         self.assertLess(queued, 0.2)
 

@@ -17,6 +17,7 @@ class PageTest(http_calls.HttpTest):
     """A server with a page before which somebody sits."""
 
     limit = 75
+    browser = True
 
     def visit(self, browser, server, **options):
         """Somebody opens the server's page; a screenshot is kept."""
@@ -32,6 +33,9 @@ class PageTest(http_calls.HttpTest):
 
 class Player(PageTest):
     """What a viewer sees and hears."""
+
+    # It measures how evenly pictures come, and sound with them.
+    alone = True
 
     def plays(self, browser, codec, secure=False):
         server = self.whep_server(http_calls.picture(codec), http_calls.sound(), **(self.secure() if secure else {}))
@@ -94,7 +98,7 @@ class Trouble(PageTest):
 
     def test_server_killed_and_started_again(self):
         """kill -9, and the same port again."""
-        location = f"http://127.0.0.1:{http_calls.free_port()}/whep"
+        location = f"http://127.0.0.1:{gst.free_port()}/whep"
         first = self.whep_server(http_calls.picture("VP8"), http_calls.sound(), location=location)
         person = self.visit("chromium", first, expect="live,gone,live", seconds=1, timeout=60)
         self.assertEqual(person.sees("live"), "Live")

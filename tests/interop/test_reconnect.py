@@ -54,7 +54,7 @@ class Reconnect(http_calls.HttpTest):
         self.assertGreater(black[0] - white[-1], AWAY - 1)
 
     def records_both(self, codec, suffix, muxer):
-        location = f"http://127.0.0.1:{http_calls.free_port()}/whep"
+        location = f"http://127.0.0.1:{gst.free_port()}/whep"
         first = self.whep_server(http_calls.picture(codec, "pattern=white"), http_calls.sound(), location=location, name="first")
         recording = self.folder / f"out.{suffix}"
         viewer = self.viewer(location, "r.video_0 ! tee name=t ! queue ! m.video_0  t. ! queue ! fakesink name=seen silent=false sync=false  "
@@ -102,7 +102,7 @@ class Reconnect(http_calls.HttpTest):
 
     def published_again(self, start, seen):
         """`start(port)` starts the server; `seen(server)` gives the time of the first picture there. The publisher goes on."""
-        port = http_calls.free_port()
+        port = gst.free_port()
         url, first = start(port)
         publisher = self.publisher(url, http_calls.picture("VP8"), http_calls.sound(), more="")
         seen(first)
@@ -130,7 +130,7 @@ class Reconnect(http_calls.HttpTest):
 
     def test_publisher_publishes_again_at_janus(self):
         """Its viewer, too, comes again by itself."""
-        port = http_calls.free_port()
+        port = gst.free_port()
         first = Janus(self, port)
         publisher = self.gst(f"rswebrtcsink name=s signaller=whip-client location={first.whip}  {http_calls.picture('VP8')}", "publisher", "-e",
                              stdin=subprocess.DEVNULL).go()

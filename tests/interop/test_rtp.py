@@ -2,7 +2,6 @@
 """RTP into rswebrtcsink and out of rswebrtcsrc: payloaders, depayloaders and sockets that are not ours."""
 
 import signal
-import socket
 import sys
 import unittest
 
@@ -22,13 +21,6 @@ CAPS = {
     "VP8": "application/x-rtp,media=video,encoding-name=VP8,clock-rate=90000",
     "H264": "application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,packetization-mode=(string)1,profile-level-id=(string)42c01f",
 }
-
-
-def free_port():
-    """A UDP port on 127.0.0.1 that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RtpTest(calls.ForeignCall):
@@ -122,12 +114,14 @@ class Payloaders(RtpTest):
                 (line,) = self.outcome(sink, peer)
                 self.check_received("chromium", codec, line)
 
+    test_into_a_browser.browser = True
+
 
 class Sockets(RtpTest):
     """RTP from another program and to another program, as cameras and media servers do it."""
 
     def from_socket(self, codec):
-        port = free_port()
+        port = gst.free_port(gst.socket.SOCK_DGRAM)
         src = self.receiving(codec, self.muxed(codec))
         sink = self.sending(f'udpsrc address=127.0.0.1 port={port} caps="{CAPS[codec]},payload=77"', codec, "-q -e")
         sink.err.wait_for(gst.NEGOTIATED, 15)
@@ -139,7 +133,7 @@ class Sockets(RtpTest):
         self.check(codec, last=1)
 
     def to_socket(self, codec):
-        port = free_port()
+        port = gst.free_port(gst.socket.SOCK_DGRAM)
         third = self.launch(f'udpsrc address=127.0.0.1 port={port} caps="{CAPS[codec]}" ! {DEPAYLOADERS[codec]} ! {self.muxed(codec)}', "third", "-e")
         third.out.wait_for("PLAYING", 10)
         src = self.receiving(codec, f"application/x-rtp ! udpsink host=127.0.0.1 port={port}")

@@ -16,13 +16,6 @@ USER, PASSWORD = "somebody", "a-word-that-nobody-may-read"
 SECONDS = 4
 
 
-def free_port():
-    """A UDP port of 127.0.0.1 that nobody has."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def only(kind):
     """For gst.Joint: keeps back all candidates but those of `kind`."""
     def change(message, _):
@@ -44,7 +37,7 @@ class ServerTest(FilmTest):
         """A TURN server on 127.0.0.1, whose relays reach each other and nothing else; its host and port."""
         program = shutil.which("turnserver")
         self.assertTrue(program, "coturn is missing: scripts/setup.sh --tests")
-        port = free_port()
+        port = gst.free_port(socket.SOCK_DGRAM)
         options = [f"--listening-ip=127.0.0.1 --relay-ip=127.0.0.4 --listening-port={port} --min-port=49152 --max-port=65535",
                    f"--lt-cred-mech --user={USER}:{PASSWORD} --realm=tests --allow-loopback-peers --denied-peer-ip=127.0.0.1-127.0.0.3 --no-cli --no-tls --no-dtls",
                    f"--userdb={self.folder}/turndb --pidfile={self.folder}/pid --log-file=stdout --simple-log --verbose -n"]

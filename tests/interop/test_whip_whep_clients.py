@@ -18,6 +18,7 @@ class OtherClient(http_calls.HttpTest):
     """One call of such a client, with a token; it ends it with DELETE."""
 
     limit = 50
+    browser = True
 
     def call(self, client, role, server):
         """The client's account of a call that it ended."""

@@ -3,7 +3,7 @@
 
     aiortc_cli.py offer|answer [what to send] [what to do with what comes]
 
-Signalling is aiortc's own CopyAndPasteSignaling on standard input and output, MediaPlayer and MediaRecorder are
+Signalling is aiortc's own CopyAndPasteSignaling on standard input and output, or TcpSocketSignaling, MediaPlayer and MediaRecorder are
 its own too, all of them as they come. Results go to standard error: one JSON object in the last line. Exit status
 0 means that the call came up and ended without an error.
 """
@@ -20,7 +20,7 @@ import time
 import aioice.ice
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceCandidate, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender, RTCSessionDescription
 from aiortc.contrib.media import MediaPlayer, MediaRecorder
-from aiortc.contrib.signaling import BYE, CopyAndPasteSignaling
+from aiortc.contrib.signaling import BYE, CopyAndPasteSignaling, TcpSocketSignaling
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
@@ -39,15 +39,19 @@ def arguments():
     parser.add_argument("--count", action="store_true", help="receive and tally the numbers of the pictures")
     parser.add_argument("--record-to", metavar="FILE", help="receive and write with MediaRecorder")
     parser.add_argument("--seconds", type=float, help="when receiving: say bye this long after the first picture (else: wait for the other's)")
+    parser.add_argument("--linger", type=float, help="when sending and receiving: say bye this long after all is sent, and not when what comes ends")
     parser.add_argument("--audio", action="store_true", help="when offering to receive: also sound")
     parser.add_argument("--codec", choices=["vp8", "h264"], default="vp8")
+    parser.add_argument("--tcp", type=int, metavar="PORT", help="TcpSocketSignaling at this port of 127.0.0.1; who offers listens")
     parser.add_argument("--host", default="127.0.0.1", help="the only local address to gather")
     parser.add_argument("--timeout", type=float, default=45, help="for the whole call")
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--fps", type=int, default=30)
     asked = parser.parse_args()
-    if bool(asked.pattern or asked.play_from) == bool(asked.count or asked.record_to):
-        parser.error("either send (--pattern, --play-from) or receive (--count, --record-to)")
+    asked.sends, asked.receives = bool(asked.pattern or asked.play_from), bool(asked.count or asked.record_to)
+    if not asked.sends and not asked.receives:
+        parser.error("send (--pattern, --play-from) or receive (--count, --record-to), or both")
+    asked.direction = "sendrecv" if asked.sends and asked.receives else "sendonly" if asked.sends else "recvonly"
     return asked
 
 
@@ -84,9 +88,11 @@ class Call:
     def __init__(self, asked):
         self.asked = asked
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.signaling = CopyAndPasteSignaling()
+        self.signaling = TcpSocketSignaling("127.0.0.1", asked.tcp) if asked.tcp else CopyAndPasteSignaling()
         self.result = {"role": asked.role, "codec": asked.codec, "connected": False, "bye": None, "audio_frames": 0}
         self.over = asyncio.Event()
+        # Who sends and receives hangs up when both have ended.
+        self.left = {"what is sent", "what comes"} if asked.direction == "sendrecv" else set()
         self.tally = stamp.Tally()
         self.recorder = None
         self.recorder_started = False
@@ -107,7 +113,10 @@ class Call:
             self._end("ice failed")
 
     def _track(self, track):
-        track.on("ended", lambda: self._end("track ended"))
+        if not self.left:
+            track.on("ended", lambda: self._end("track ended"))
+        elif track.kind == "video":
+            track.on("ended", lambda: self._ended("what comes"))
         if self.recorder:
             self.recorder.addTrack(track)
         else:
@@ -120,9 +129,19 @@ class Call:
             self.result["ended_by"] = why
             self.over.set()
 
+    def _ended(self, what):
+        self.left.discard(what)
+        if self.left and self.asked.linger is not None:
+            asyncio.get_event_loop().call_later(self.asked.linger, self._ended, *self.left)
+        if not self.left:
+            self._end("both have ended")
+
     async def _end_when(self, event):
         await event.wait()
-        self._end("all sent")
+        if self.left:
+            self._ended("what is sent")
+        else:
+            self._end("all sent")
 
     async def _end_later(self):
         await asyncio.sleep(self.asked.seconds)
@@ -150,7 +169,7 @@ class Call:
         """(video track, audio track or None)"""
         if self.asked.play_from:
             self.player = MediaPlayer(self.asked.play_from, decode=not self.asked.passthrough)
-            self.player.video.on("ended", lambda: self._end("played"))
+            self.player.video.on("ended", lambda: self._ended("what is sent") if self.left else self._end("played"))
             return self.player.video, self.player.audio
         width, height = map(int, self.asked.size.split("x"))
         self.pattern = Pattern(width, height, self.asked.fps, self.asked.pattern)
@@ -162,11 +181,11 @@ class Call:
         transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType.lower() in (wanted, "video/rtx")])
 
     async def _offer(self):
-        if self.asked.pattern or self.asked.play_from:
+        if self.asked.sends:
             video, audio = self._source()
-            self._prefer(self.connection.addTransceiver(video, "sendonly"), RTCRtpSender)
+            self._prefer(self.connection.addTransceiver(video, self.asked.direction), RTCRtpSender)
             if audio:
-                self.connection.addTransceiver(audio, "sendonly")
+                self.connection.addTransceiver(audio, self.asked.direction)
         else:
             self._prefer(self.connection.addTransceiver("video", "recvonly"), RTCRtpReceiver)
             if self.asked.audio:
@@ -175,7 +194,7 @@ class Call:
         await self.signaling.send(self.connection.localDescription)
 
     async def _answer(self):
-        sending = self.asked.pattern or self.asked.play_from
+        sending = self.asked.sends
         video, audio = self._source() if sending else (None, None)
         for transceiver in self.connection.getTransceivers():
             if transceiver.kind == "video":
@@ -183,7 +202,7 @@ class Call:
             track = video if transceiver.kind == "video" else audio
             if track:
                 transceiver.sender.replaceTrack(track)
-                transceiver.direction = "sendonly"
+                transceiver.direction = self.asked.direction
         await self.connection.setLocalDescription(await self.connection.createAnswer())
         await self.signaling.send(self.connection.localDescription)
 

@@ -10,7 +10,7 @@
 //
 // PLAN: {"role": "offer"|"answer", "dir": FOLDER, "timeout": SECONDS, "streams": [STREAM…], "data": BOOL (a data channel in the
 // offer), "describe": BOOL (only the descriptions, no media)}; a STREAM for each m-line: {"kind": "video"|"audio", "direction":
-// "sendonly"|…|"stopped" (an answerer's), "codecs": ["VP8"…], "encodings": [{"rid": …}…], video: "frames", "fps",
+// "sendonly"|…|"stopped" (an answerer's), "codecs": ["VP8"…], "encodings": [{"rid": …}…], "turns": [{"at": PICTURE, "encodings": {RID: {"active": false}}}…], video: "frames", "fps",
 // "width", "height", "measured" (measured.js); audio: "seconds"}; "start": kbit/s that a browser begins to send with. Who sends says bye at its end; who only receives waits for it.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -96,6 +96,7 @@ async function call(plan, session) {
   if (!await ask(page, session, 'connected')) throw new Error('the connection failed');
   if (plan.streams.some((stream) => /send/.test(stream.direction))) {
     await ask(page, session, 'send');
+    if (plan.streams.some((stream) => /recv/.test(stream.direction))) await ask(page, session, 'drain');
     const result = await ask(page, session, 'result');
     await meeting.bye();
     return result;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MPL-2.0
-"""An application whose call grows and shrinks: one live sound, then two, then one again, then the end.
+"""An application whose call grows and shrinks: one live sound, then two, then one again, then the end; `growing_sink.py
+PIPELINE`: that of an rswebrtcsink `s` and one sound more, then without, until the pipeline ends.
 
 Each step waits for the one before to be negotiated, and for sound to have been sent. Signalling is that of the
 element, on standard input and output; what was negotiated goes to standard error, one JSON list of codecs a line.
@@ -24,12 +25,13 @@ class Call:
         self.loop = GLib.MainLoop()
         self.status = 1
         self.sent = 0
-        self.pipeline = Gst.parse_launch(f"{LIVE} ! mulawenc ! rswebrtcsink name=s ice-addresses=127.0.0.1")
+        own = sys.argv[1] if len(sys.argv) > 1 else None
+        self.pipeline = Gst.parse_launch(own or f"{LIVE} ! mulawenc ! rswebrtcsink name=s ice-addresses=127.0.0.1")
         self.sink = self.pipeline.get_by_name("s")
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message", self.message)
-        self.steps = iter([self.add, None, self.end])
+        self.steps = iter([self.add, None, None if own else self.end])
 
     def message(self, _bus, message):
         if message.type == Gst.MessageType.ERROR:

@@ -38,9 +38,24 @@ class Pictures {
     this.drawn++;
   }
 
+  /** Takes the sender that `turns` are about. */
+  settle(sender) {
+    this.sender = sender;
+  }
+
+  /** What the plan wants changed of the sender's encodings before this picture. */
+  async turn() {
+    const turn = this.wanted.turns?.find((one) => one.at === this.drawn);
+    if (!turn) return;
+    const parameters = this.sender.getParameters();
+    for (const encoding of parameters.encodings) Object.assign(encoding, turn.encodings[encoding.rid]);
+    await this.sender.setParameters(parameters);
+  }
+
   async run() {
     const begin = performance.now();
     while (this.drawn < this.frames) {
+      await this.turn();
       this.draw();
       await pause(Math.max(0, begin + (this.drawn * 1000) / this.fps - performance.now()));
     }
@@ -219,7 +234,9 @@ class Peer {
     await this.insist();
     for (const [transceiver, source] of this.sources) await source.settle?.(transceiver.sender, source.wanted);
     await Promise.all([...this.sources.values()].map((source) => source.run()));
-    await this.steady('outbound-rtp', 'packetsSent', 'video', 300);
+    // Firefox goes on with padding where it sends layers.
+    const layered = this.plan.streams.some((stream) => stream.encodings);
+    await this.steady('outbound-rtp', layered ? 'framesEncoded' : 'packetsSent', 'video', 300);
   }
 
   /** Until no more pictures come. */
@@ -265,10 +282,11 @@ class Peer {
     const figures = { codec: codec?.mimeType ?? null, fmtp: codec?.sdpFmtpLine ?? null };
     const members = type === 'outbound-rtp'
       ? ['packetsSent', 'framesEncoded', 'framesSent', 'retransmittedPacketsSent']
-      : ['packetsReceived', 'packetsLost', 'fecPacketsReceived', 'fecPacketsDiscarded', 'framesReceived', 'framesDecoded', 'framesDropped', 'freezeCount', 'nackCount', 'pliCount', 'totalAudioEnergy', 'totalSamplesReceived'];
+      : ['packetsReceived', 'packetsLost', 'fecPacketsReceived', 'fecPacketsDiscarded', 'framesReceived', 'framesDecoded', 'framesDropped', 'freezeCount', 'nackCount', 'pliCount', 'retransmittedPacketsReceived', 'totalAudioEnergy', 'totalSamplesReceived'];
     for (const member of members) figures[member] = sum(member);
     figures.width = Math.max(0, ...rtp.map((one) => one.frameWidth ?? 0));
     figures.ssrcs = rtp.length;
+    figures.scalability = rtp[0]?.scalabilityMode ?? null;
     return figures;
   }
 

@@ -11,6 +11,8 @@
 // --click ID,…       presses these buttons in turn once all is as expected: mute, details, screen, stop…
 // --camera N, --microphone N   the publisher's choice by its place in the list (0: none); default: as the page has it.
 //                    Chromium has three cameras, of which 2 gives a format that it cannot encode
+// --steer X,Y        of the page: moves the mouse there, presses left and right, turns the wheel, types Enter and Shift+A, and holds x down
+// --intrude          opens a data channel 'input' of its own and sends a movement, whatever the page does
 // --screenshot FILE  of the page at the end, as PNG
 // --size 390x844     of the window; default 1280x720
 // --ignore-certificate-errors  a self-signed certificate will do
@@ -42,6 +44,8 @@ const { values: options } = parseArgs({
     click: { type: 'string', default: '' },
     camera: { type: 'string' },
     microphone: { type: 'string' },
+    steer: { type: 'string' },
+    intrude: { type: 'boolean', default: false },
     screenshot: { type: 'string' },
     size: { type: 'string', default: '1280x720' },
     'ignore-certificate-errors': { type: 'boolean', default: false },
@@ -210,17 +214,45 @@ async function measure() {
   return found;
 }
 
+/** Mouse and keyboard; whether the page says that they go to the stream. */
+async function steer(page, [x, y]) {
+  result.steers = await page.waitForSelector('body.steers', { timeout: 5000 }).then(() => true, () => false);
+  await page.mouse.move(x - 50, y - 50);
+  await page.mouse.move(x, y);
+  for (const button of ['left', 'right']) await page.mouse.click(x, y, { button });
+  await page.mouse.wheel({ deltaY: 120 });
+  await page.keyboard.press('Enter');
+  await page.keyboard.down('Shift');
+  await page.keyboard.press('A');
+  await page.keyboard.up('Shift');
+  await page.keyboard.down('x');
+}
+
+/** A viewer that does not ask the page. */
+function intrude() {
+  const add = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function addWithChannel(...what) {
+    if (!this.intruder) {
+      this.intruder = this.createDataChannel('input');
+      this.intruder.onopen = () => this.intruder.send('{"event": "MouseMove", "x": 1, "y": 2}');
+    }
+    return add.apply(this, what);
+  };
+}
+
 async function visit(browser) {
   const page = (await browser.pages())[0] ?? await browser.newPage();
   const [width, height] = options.size.split('x').map(Number);
   await page.setViewport({ width, height });
   listen(page);
   await page.evaluateOnNewDocument(notice);
+  if (options.intrude) await page.evaluateOnNewDocument(intrude);
   await page.goto(options.url, { waitUntil: 'domcontentloaded' });
   try {
     if (publisher) await publish(page);
     await expectStates(page);
     for (const id of options.click.split(',').filter(Boolean)) await page.click(`#${id}`);
+    if (options.steer) await steer(page, options.steer.split(',').map(Number));
     await stay(page, Number(options.seconds));
     result.ok = true;
   } finally {

@@ -4,7 +4,7 @@
     watching_server.py LAUNCH LINE
 
 The line has the server, named `s`. Prints a JSON line for each thing it is told: {"listening": URL}, {"added": ID}, {"removed": ID},
-{"error": TEXT}, {"eos": true}; and for each line on standard input {"stats": {PEER: {STREAM: {NAME: NUMBER OR TEXT}}}}. Ends at the
+{"error": TEXT}, {"eos": true}, {"navigation": {NAME: VALUE}} for what a viewer does; and for each line on standard input {"stats": {PEER: {STREAM: {NAME: NUMBER OR TEXT}}}}. Ends at the
 end of standard input.
 
     watching_server.py --uri sink|src URI   prints {"factory", "signaller", "uri"} of what Gst.Element.make_from_uri gives
@@ -46,9 +46,18 @@ class Server:
         self.sink = self.pipeline.get_by_name("s")
         self.sink.connect("peer-added", lambda _sink, peer: say(added=peer))
         self.sink.connect("peer-removed", lambda _sink, peer: say(removed=peer))
+        for pad in self.sink.sinkpads:
+            pad.get_peer().add_probe(Gst.PadProbeType.EVENT_UPSTREAM, self.upstream)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message", self.message)
+
+    @staticmethod
+    def upstream(_pad, info):
+        event = info.get_event()
+        if event.type == Gst.EventType.NAVIGATION:
+            say(navigation=plain(event.get_structure()))
+        return Gst.PadProbeReturn.OK
 
     def message(self, _bus, message):
         if message.type == Gst.MessageType.ERROR:

@@ -20,7 +20,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 gi.require_version("GstSdp", "1.0")
 gi.require_version("Nice", "0.1")
-from gi.repository import Gst, GstSdp, GstWebRTC, Nice  # noqa: E402
+from gi.repository import GLib, Gst, GstSdp, GstWebRTC, Nice  # noqa: E402, F401 (GLib is for webrtcbin_data.py)
 
 Gst.init(None)
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
