@@ -16,7 +16,7 @@ no_audio=(audio-codecs='""')
 audio=()
 if [ -n "${AUDIO:-}" ]; then
     no_audio=()
-    audio=(r.audio_0 ! queue ! opusdec ! audioconvert ! audioresample ! autoaudiosink)
+    audio=(r.audio_0 ! queue ! opusdec plc=true use-inband-fec=true ! audioconvert ! audioresample ! autoaudiosink)
 fi
 
 launch rswebrtcsrc name=r latency="${LATENCY:-200}" "${no_audio[@]}" \

@@ -29,8 +29,8 @@ CONTRACT = {
                               "max-bitrate", "estimated-bitrate", "bitrate-policy", "bitrate-element", "bitrate-property"},
         "defaults": {"max-peers": "256", "gop-cache": "auto", "min-force-key-unit-interval": "500", "sync": "true", "congestion-control": "gcc",
                      "bitrate-policy": "min"},
-        "signallers": {"stdio", "file", "whip-client", "whep-server"},
-        "signals": {"peer-added", "peer-removed"},
+        "signallers": {"stdio", "file", "application", "whip-client", "whep-server"},
+        "signals": {"peer-added", "peer-removed", "on-signalling-message"},
         "uris": {"whip", "whips"},
         "pads": {"SINK template: 'video_%u'", "SINK template: 'audio_%u'"},
         "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
@@ -40,8 +40,8 @@ CONTRACT = {
         "klass": "Source/Network/WebRTC",
         "properties": BOTH | {"latency", "audio-latency", "video-latency", "latency-mode", "broken-frames"},
         "defaults": {"max-peers": "1", "latency": "200", "audio-latency": "-1", "video-latency": "-1", "latency-mode": "fixed", "broken-frames": "drop"},
-        "signallers": {"stdio", "file", "whep-client", "whip-server"},
-        "signals": {"peer-added", "peer-removed"},
+        "signallers": {"stdio", "file", "application", "whep-client", "whip-server"},
+        "signals": {"peer-added", "peer-removed", "on-signalling-message"},
         "uris": {"whep", "wheps"},
         "pads": {"SRC template: 'video_%u'", "SRC template: 'audio_%u'"},
         "caps": {"video/x-vp8", "video/x-h264", "video/x-vp9", "video/x-h265", "video/x-av1", "audio/x-opus", "audio/x-mulaw",
@@ -260,6 +260,7 @@ Element Properties:
                            (1): file             - Files
                            (2): whep-client      - Views
                            (3): whip-server      - Is published to
+                           (4): application      - By the application
 
   stats               : Statistics
                         flags: readable
@@ -293,6 +294,7 @@ Element Properties:
 Element Signals:
   "peer-added" :  void user_function (GstElement* object, gchararray arg0)
   "peer-removed" :  void user_function (GstElement* object, gchararray arg0)
+  "on-signalling-message" :  void user_function (GstElement* object, gchararray arg0)
 '''
 DESCRIBED = '''
 ### Properties of `rswebrtcsrc`

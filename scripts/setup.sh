@@ -22,6 +22,7 @@ puppeteer-core@24.43.1|drives the browsers
 whip-whep@1.2.0|a WHIP and a WHEP client, for the tests of our servers
 @eyevinn/whip-web-client@1.1.7|a WHIP client
 @eyevinn/webrtc-player@0.13.0|a WHEP client
+werift@0.24.4|a WebRTC peer that picks layers of simulcast
 janus-whep-server@1.1.0|a WHEP server in front of Janus, for the tests of our clients
 "
 gstreamer_needed=1.22
@@ -102,6 +103,7 @@ ninja-build|command_exists ninja|runs what Meson sets up
 python3-venv|python_can_make_venvs|Python environment with aiortc, a WebRTC peer of the tests
 nodejs|node_is_new_enough|runs what drives the browsers
 janus|command_exists janus|a WebRTC server, for the tests of our WHIP and WHEP clients
+iproute2|command_exists ip|namespaces with networks of their own, for the test of a network that goes away
 coturn|command_exists turnserver|a TURN server, for the tests with relays
 npm|command_exists npm|fetches puppeteer-core, which drives the browsers, and WHIP and WHEP programs of others
 "

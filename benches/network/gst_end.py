@@ -76,6 +76,7 @@ class Source:
             data, delta = self.units[number] if self.units else (pictures.draw(number), False)
             buffer = Gst.Buffer.new_wrapped(data)
             buffer.duration = Gst.SECOND // scene.FPS
+            buffer.offset = number
             if delta:
                 buffer.set_flags(Gst.BufferFlags.DELTA_UNIT)
             self.sent.append((number, time.time()))
@@ -187,6 +188,29 @@ class Observer(threading.Thread):
             beats += 1
 
 
+class Encoded:
+    """Which pictures an encoder made a frame of: an element may leave some out before it, as a browser does."""
+
+    def __init__(self, encoder):
+        self.numbers, self.made = {}, set()
+        for name, noted in (("sink", self._came), ("src", self._left)):
+            encoder.get_static_pad(name).add_probe(Gst.PadProbeType.BUFFER, noted)
+
+    def _came(self, _, info):
+        buffer = info.get_buffer()
+        self.numbers[buffer.pts] = buffer.offset
+        return Gst.PadProbeReturn.OK
+
+    def _left(self, _, info):
+        self.made.add(self.numbers.get(info.get_buffer().pts))
+        return Gst.PadProbeReturn.OK
+
+    def of(self, sent):
+        """Those of `sent` that were made, unless the encoder gives its frames other times."""
+        known = [(number, at) for number, at in sent if number in self.made]
+        return known if len(known) * 2 > len(sent) else sent
+
+
 # Where an encoder's bitrate stands, and its unit, bit/s.
 BITRATES = {"x264enc": ("bitrate", 1000), "x265enc": ("bitrate", 1000), "openh264enc": ("bitrate", 1), "vp8enc": ("target-bitrate", 1),
             "vp9enc": ("target-bitrate", 1), "av1enc": ("target-bitrate", 1000)}
@@ -205,7 +229,9 @@ def call(plan):
         end = webrtcbin_end.End(plan)
     else:
         end = Ours(plan)
-    observer = Observer(end, encoder_of(end.pipeline) if plan["do"] == "send" else None)
+    driven = encoder_of(end.pipeline) if plan["do"] == "send" else None
+    encoded = driven and Encoded(driven[0])
+    observer = Observer(end, driven)
     deadline = time.monotonic() + plan["limit"]
     end.start()
     observer.start()
@@ -214,7 +240,8 @@ def call(plan):
     while not end.over() and time.monotonic() < deadline:
         time.sleep(0.02)
     observer.over.set()
-    result = {"sent": end.source.sent if end.source else [], "seen": end.sink.seen if end.sink else [],
+    sent = end.source.sent if end.source else []
+    result = {"sent": encoded.of(sent) if encoded else sent, "seen": end.sink.seen if end.sink else [],
               "cpu": observer.cpu, "bitrate": observer.bitrate, "stats": observer.stats}
     end.pipeline.set_state(Gst.State.NULL)
     return result

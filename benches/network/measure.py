@@ -63,11 +63,16 @@ class Frames:
         if self.sent and times:
             self.gaps.append(max(self.sent.values()) + due - times[-1])
 
+    def span(self):
+        """Seconds from the first to the last frame that counts."""
+        return max(self.sent.values(), default=0) - min(self.sent.values(), default=0)
+
     def figures(self):
         count = max(self.count, len(self.shown), 1)
         delays = list(self.delays.values())
         return {
             "frames": self.count,
+            "shown": len(self.shown) / span if (span := self.span()) > 0 else None,
             "intact": len(self.shown) / count,
             "in time": sum(delay <= self.limit for delay in delays) / count,
             "broken": self.broken,

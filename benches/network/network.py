@@ -72,7 +72,7 @@ def measure(scenario, pair, asked, folder):
     for number in range(asked.repeat):
         place = folder / scenario.name / pair / str(number)
         shutil.rmtree(place, ignore_errors=True)
-        seconds = min(scenario.seconds, 12) if asked.quick and not scenario.fixed else scenario.seconds
+        seconds = scenario.length(asked.quick)
         for attempt in (1, 2):
             try:
                 done = over_link.run(scenario.there, scenario.back, scenario.flows(pair, asked.properties), seconds, place, asked.seed + number)

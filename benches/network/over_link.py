@@ -21,14 +21,17 @@ RESTRICTED = "video/x-h264,profile=constrained-baseline"
 # frame when it is asked to, codes without loss unless it is given quantizers, and libaom then ends the program.
 ENCODERS = {
     "x264enc": ("H264", "x264enc name=encoder tune=zerolatency speed-preset=ultrafast threads=1 key-int-max=300 bitrate={kbit} "
-                        f"vbv-buf-capacity=300 ! {RESTRICTED}"),
+                        f"{{vbv}} ! {RESTRICTED}"),
     "openh264enc": ("H264", f"openh264enc name=encoder rate-control=bitrate complexity=low gop-size=300 bitrate={{bits}} ! {RESTRICTED}"),
     "vp8enc": ("VP8", "vp8enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
-    "vp9enc": ("VP9", "vp9enc name=encoder deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
+    "vp9enc": ("VP9", "vp9enc name=encoder lag-in-frames=0 deadline=1 cpu-used=8 keyframe-max-dist=300 end-usage=cbr target-bitrate={bits}"),
     "av1enc": ("AV1", "av1enc name=encoder usage-profile=realtime cpu-used=10 end-usage=cbr min-quantizer=2 max-quantizer=60 keyframe-max-dist=30 target-bitrate={kbit}"),
     "x265enc": ("H265", "x265enc name=encoder tune=zerolatency speed-preset=ultrafast key-int-max=300 bitrate={kbit}"),
 }
 # What a browser is asked for by the name of its codec, and ours where nothing is said.
+# Ours sets its encoder so; others are given the same.
+VBV = {"ours": ""}
+OTHERS_VBV = "vbv-buf-capacity=100"
 BY_CODEC = {"H264": "x264enc", "VP8": "vp8enc"}
 
 
@@ -43,7 +46,7 @@ class Flow:
         codec, encoder = ENCODERS[self.encoder]
         common = {"seconds": seconds, "limit": seconds + SPARE, "latency": self.latency, "kbit": self.kbit, "most": self.most,
                   "properties": self.properties, "codec": codec}
-        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": encoder.format(kbit=self.kbit, bits=1000 * self.kbit), "encoded": self.encoded}
+        send = {"peer": self.sender, "do": "send", "role": "offer", "encoder": encoder.format(kbit=self.kbit, bits=1000 * self.kbit, vbv=VBV.get(self.sender, OTHERS_VBV)), "encoded": self.encoded}
         receive = {"peer": self.receiver, "do": "receive", "role": "answer", "decode": self.decode}
         return [{**common, **plan, "dir": str(folder / plan["do"]), "out": str(folder / f"{plan['do']}.json")} for plan in (send, receive)]
 

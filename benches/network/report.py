@@ -26,6 +26,7 @@ def seconds(value):
 # Figure: (head of its column, how it is written)
 COLUMNS = {
     "frames": ("frames", lambda value: f"{value:.0f}"),
+    "shown": ("intact frames a second", lambda value: f"{value:.1f}"),
     "intact": ("intact", percent),
     "in time": ("intact within 300 ms", percent),
     "freeze": ("longest gap", milliseconds),
@@ -130,7 +131,7 @@ def write(docs, results, asked):
     page = docs / "network.md"
     text = page.read_text()
     for scenario, rows in results:
-        out = [f"There `{scenario.there}`, back `{scenario.back}`; {scenario.seconds} s, {runs}.", "", table(rows), ""]
+        out = [f"There `{scenario.there}`, back `{scenario.back}`; {scenario.length(asked.quick)} s, {runs}.", "", table(rows), ""]
         picture = rates(scenario, rows) if scenario.group == "bottleneck" else delays(rows) if scenario.group in ("repair", "browsers") else None
         if picture:
             (images / f"{scenario.name}.svg").write_text(picture)

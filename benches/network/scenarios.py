@@ -35,6 +35,10 @@ class Scenario:
     encoded: bool = False
     decode: bool = True
 
+    def length(self, quick):
+        """Of a call, seconds."""
+        return min(self.seconds, 12) if quick and not self.fixed else self.seconds
+
     def flows(self, pair, properties=""):
         """The calls that are made at the same time; a pair is SENDER-RECEIVER, one word for both, or two of them by `+`; behind `:` is the
         encoder, or of browsers the codec, where it is not x264enc and H264."""
@@ -76,7 +80,7 @@ def of_bottleneck(scenario, run, seconds):
         shares = [link.bits(seconds / 3, end, number) for number in range(len(run.flows))]
         figures["share"] = shares[0] / (sum(shares) or 1)
     frames = measure.Frames(run.flows[0], WAY, LATENCY).figures()
-    figures.update({name: frames[name] for name in ("intact", "freeze", "latency p95")})
+    figures.update({name: frames[name] for name in ("shown", "intact", "freeze", "latency p95")})
     rates = [link.rate(number if len(run.flows) > 1 else None) for number in range(len(run.flows))]
     return figures, {"rates": rates, "queue": link.queue, "capacity": link.capacity}
 

@@ -170,6 +170,8 @@ def audience(bench, kind, size, path, seconds):
             viewers.process.kill()
             viewers.process.wait()
     memory, threads = seen.memory[0]
+    if not seen.buffers[0]:
+        raise calls.CallFailed(f"{kind}: nothing was sent while it was measured")
     return {"ready": ready, "cpu": seen.cpu[0], "cpu_each": seen.cpu[0] / size, "mib": memory, "mib_each": (memory - alone) / size, "threads": threads, "sent": seen.buffers[0],
             "missing": missing(summary, seen.buffers[0]), "late": sum(viewer["late_by_50_ms"] for viewer in summary), "frames": sum(viewer["frames"] for viewer in summary),
             "first_ms": statistics.median(viewer["first_frame_ms"] for viewer in summary if viewer["first_frame_ms"] is not None)}
@@ -195,6 +197,8 @@ def wait_for_server(port):
 
 def many(bench, scenario):
     path = films.film(scenario.film)
+    # They may have to be built, for longer than the film lasts.
+    bench.viewers()
     results = {}
     for size in SIZES:
         kinds = [kind for kind in bench.kinds if kind in ("ours", "webrtcbin")]
