@@ -60,6 +60,8 @@ struct State {
     closed: bool,
     /// Nothing leaves before.
     opening: Option<Instant>,
+    /// Frames that waited for the opening.
+    held: u64,
     audio: Lane,
     video: Lane,
     /// See [`Pacer::most_waiting`]; as of the last [`Outbound::take`].
@@ -364,8 +366,10 @@ impl Outbound {
             frame,
             paced: false,
             since: state.opening.map_or(now, |at| at.max(now)),
+            held: state.opening.filter(|at| now < *at).map(|_| state.held),
             gone: 0,
         };
+        state.held += u64::from(waiting.held.is_some());
         lane.push(waiting, spread);
         state.emptied = None;
         match replaced {
@@ -413,6 +417,7 @@ impl Outbound {
                 frame: frame.at(timestamp),
                 paced: true,
                 since: now,
+                held: None,
                 gone: 0,
             };
             lane.push(waiting, SPREAD);
@@ -478,9 +483,19 @@ impl Outbound {
             ..
         } = state;
         let before = into.len();
-        audio.take(streams, pacer, true, now, limit, (&mut taken, into));
+        // What waited for the opening leaves in its order: a receiver that gets a burst of sound
+        // ahead of the picture (aiortc's MediaRecorder is one) may take it for all there is.
+        let picture = video.first_held().filter(|_| !pacer.is_limited());
+        let out = (&mut taken, &mut *into);
+        audio.take(streams, pacer, (true, picture), now, limit, out);
         pacer.spread(video.bytes, video.deadline, now);
-        video.take(streams, pacer, false, now, limit, (&mut taken, into));
+        let out = (&mut taken, &mut *into);
+        video.take(streams, pacer, (false, None), now, limit, out);
+        if picture.is_some() {
+            let picture = video.first_held();
+            let out = (&mut taken, &mut *into);
+            audio.take(streams, pacer, (true, picture), now, limit, out);
+        }
         taken.waiting = video.bytes;
         taken.age = video.age(now);
         taken.empty = video.frames.is_empty();

@@ -364,6 +364,7 @@ impl Congestion {
                 bandwidth.feedback(feedback, now);
             } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
                 let bitrate = remb.bitrate;
+                log::trace!(target: "rswebrtc::peer", "the remote allows {bitrate} bit/s");
                 if bitrate == REMB_ZERO {
                     bandwidth.remote_estimate(0, now);
                 } else if bitrate.is_finite() && bitrate >= 0.0 {

@@ -19,6 +19,8 @@ pub(super) struct Waiting {
     /// It leaves at a pace of its own, see [`Outbound::push_backlog`](super::Outbound::push_backlog).
     pub(super) paced: bool,
     pub(super) since: Instant,
+    /// Its place among what waited for the opening, of both lanes; `None` for what came later.
+    pub(super) held: Option<u64>,
     /// Packets of it that left.
     pub(super) gone: usize,
 }
@@ -92,6 +94,11 @@ impl Lane {
         self.remove(stream, |waiting| waiting.gone == 0)
     }
 
+    /// The place of the first frame, if it waited for the opening.
+    pub(super) fn first_held(&self) -> Option<u64> {
+        self.frames.front().and_then(|waiting| waiting.held)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -134,17 +141,21 @@ impl Lane {
     }
 
     /// Takes what may leave now, until there are `limit` packets in `into`. Without a pacer
-    /// everything may; what leaves is put on its account all the same.
+    /// everything may; what leaves is put on its account all the same. What was held behind the
+    /// place `before` stays.
     pub(super) fn take(
         &mut self,
         streams: &mut [SendStream],
         pacer: &mut Pacer,
-        unhindered: bool,
+        (unhindered, before): (bool, Option<u64>),
         now: Instant,
         limit: usize,
         (taken, into): (&mut Taken, &mut Vec<Numbered>),
     ) {
         while into.len() < limit {
+            if before.is_some_and(|before| self.first_held().is_none_or(|held| held > before)) {
+                return;
+            }
             // Before a backlog's pace is spent on a frame that does not leave.
             if !unhindered && pacer.is_limited() && !pacer.may_leave(now) {
                 if !self.frames.is_empty() {

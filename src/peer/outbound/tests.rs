@@ -528,3 +528,67 @@ fn a_stream_may_begin_with_a_key_frame_only_and_asks_for_one() {
     assert_eq!(outbound.push(0, frame(true, 1), now), Pushed::Queued);
     assert_eq!(outbound.push(0, frame(false, 1), now), Pushed::Queued);
 }
+
+#[test]
+fn what_waited_for_the_opening_leaves_in_its_order() {
+    let sound = Codec {
+        kind: MediaKind::Audio,
+        name: "opus".into(),
+        clock_rate: 48000,
+        ..codec()
+    };
+    let lines = [
+        line(),
+        StreamConfig {
+            kind: MediaKind::Audio,
+            codecs: vec![sound.clone()],
+            ..line()
+        },
+    ];
+    let outbound = Outbound::new(&lines);
+    outbound.set_codec(0, codec());
+    outbound.set_codec(1, sound);
+    let start = Instant::now();
+    outbound.open(Some(start + 100 * MS));
+    for number in 0..3 {
+        let now = start + number * 20 * MS;
+        outbound.push(0, picture(number == 0, 9), now);
+        outbound.push(1, frame(false, 100), now);
+    }
+    let later = start + 101 * MS;
+    let mut pacer = Pacer::default();
+    let mut taken = Vec::new();
+    let first = outbound.take(later, &mut pacer, 9, &mut taken);
+    assert!(first.due.is_some() || !first.empty);
+    outbound.push(1, frame(false, 100), later);
+    let mut paced = Vec::new();
+    let end = start + Duration::from_secs(1);
+    take_paced(&outbound, &mut pacer, later, end, &mut paced, later);
+    taken.extend(paced.into_iter().map(|(_, packet)| packet));
+    let mut pictures = 0;
+    let mut before = Vec::new();
+    for packet in &taken {
+        match packet.stream {
+            0 => pictures += 1,
+            _ => before.push(pictures),
+        }
+    }
+    let each = before.iter().zip([9, 18, 27, 27]);
+    assert!(each.clone().all(|(got, least)| *got >= least), "{before:?}");
+    assert_eq!((each.count(), pictures), (4, 27));
+    assert!(
+        before[0] < 18,
+        "sound waits for its own picture only: {before:?}"
+    );
+
+    // On a path with a limit sound goes first.
+    let narrow = Outbound::new(&lines);
+    narrow.set_codec(0, codec());
+    narrow.open(Some(start + 100 * MS));
+    narrow.push(0, picture(true, 9), start);
+    narrow.set_codec(1, lines[1].codecs[0].clone());
+    narrow.push(1, frame(false, 100), start);
+    let mut taken = Vec::new();
+    narrow.take(start + 100 * MS, &mut limited(10_000), 1000, &mut taken);
+    assert_eq!(taken.first().map(|packet| packet.stream), Some(1));
+}

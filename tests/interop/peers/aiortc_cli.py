@@ -4,7 +4,7 @@
     aiortc_cli.py offer|answer [what to send] [what to do with what comes]
 
 Signalling is aiortc's own CopyAndPasteSignaling on standard input and output, or TcpSocketSignaling, MediaPlayer and MediaRecorder are
-its own too, all of them as they come. Results go to standard error: one JSON object in the last line. Exit status
+its own too, all of them as they come, but that the recorder gets no sound before a picture (see `Recorded`). Results go to standard error: one JSON object in the last line. Exit status
 0 means that the call came up and ended without an error.
 """
 
@@ -82,6 +82,29 @@ class Pattern(MediaStreamTrack):
         return frame
 
 
+class Recorded(MediaStreamTrack):
+    """
+    What MediaRecorder records of a track. It opens all its encoders with the first packet that one of them makes, and
+    its task for the picture dies when that was sound ("Cannot change width after codec is open"): a matter of some
+    milliseconds in a call that begins with both. So sound waits for the first picture.
+    """
+
+    def __init__(self, track, pictured):
+        super().__init__()
+        self.kind = track.kind
+        self.track, self.pictured, self.begun = track, pictured, False
+
+    async def recv(self):
+        if self.kind == "audio":
+            await self.pictured.wait()
+        elif self.begun:
+            # Who asks for the next picture has encoded the one before.
+            self.pictured.set()
+        frame = await self.track.recv()
+        self.begun = True
+        return frame
+
+
 class Call:
     """One call from the first message to the bye."""
 
@@ -91,6 +114,7 @@ class Call:
         self.signaling = TcpSocketSignaling("127.0.0.1", asked.tcp) if asked.tcp else CopyAndPasteSignaling()
         self.result = {"role": asked.role, "codec": asked.codec, "connected": False, "bye": None, "audio_frames": 0}
         self.over = asyncio.Event()
+        self.pictured = asyncio.Event()
         # Who sends and receives hangs up when both have ended.
         self.left = {"what is sent", "what comes"} if asked.direction == "sendrecv" else set()
         self.tally = stamp.Tally()
@@ -118,7 +142,7 @@ class Call:
         elif track.kind == "video":
             track.on("ended", lambda: self._ended("what comes"))
         if self.recorder:
-            self.recorder.addTrack(track)
+            self.recorder.addTrack(Recorded(track, self.pictured))
         else:
             self._spawn(self._read(track))
         if self.asked.seconds and self.recorder and track.kind == "video":
@@ -215,6 +239,8 @@ class Call:
                     await self._answer()
                 if self.recorder and not self.recorder_started:
                     self.recorder_started = True
+                    if not any(transceiver.kind == "video" for transceiver in self.connection.getTransceivers()):
+                        self.pictured.set()
                     await self.recorder.start()
             elif isinstance(message, RTCIceCandidate):
                 await self.connection.addIceCandidate(message)
