@@ -190,13 +190,15 @@ class Call:
     # ---- negotiation
 
     def _source(self):
-        """(video track, audio track or None)"""
+        """(video track, audio track or None); the same ones in a call that is negotiated again."""
         if self.asked.play_from:
-            self.player = MediaPlayer(self.asked.play_from, decode=not self.asked.passthrough)
-            self.player.video.on("ended", lambda: self._ended("what is sent") if self.left else self._end("played"))
+            if not self.player:
+                self.player = MediaPlayer(self.asked.play_from, decode=not self.asked.passthrough)
+                self.player.video.on("ended", lambda: self._ended("what is sent") if self.left else self._end("played"))
             return self.player.video, self.player.audio
-        width, height = map(int, self.asked.size.split("x"))
-        self.pattern = Pattern(width, height, self.asked.fps, self.asked.pattern)
+        if not self.pattern:
+            width, height = map(int, self.asked.size.split("x"))
+            self.pattern = Pattern(width, height, self.asked.fps, self.asked.pattern)
         return self.pattern, None
 
     def _prefer(self, transceiver, side):
