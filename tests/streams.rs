@@ -352,3 +352,42 @@ fn header_extensions_of_rtp_that_comes_in_go_through_to_rtp_that_comes_out() {
         "{values:?}"
     );
 }
+
+/// A burst out of a jitter buffer has one time for many frames: a receiver would take them for one.
+#[test]
+fn frames_of_one_time_leave_with_timestamps_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let meet = meet(directory.path());
+    let receiver = Running::play(&format!(
+        "rswebrtcsrc {meet} ! application/x-rtp ! fakesink name=f"
+    ));
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let into = times.clone();
+    let end = receiver.element("f").static_pad("sink").unwrap();
+    end.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let rtp = gst_rtp::RTPBuffer::from_buffer_readable(info.buffer().unwrap()).unwrap();
+        if rtp.is_marker() {
+            into.lock().unwrap().push(rtp.timestamp());
+        }
+        gst::PadProbeReturn::Ok
+    });
+    let sender = Running::parse(&format!(
+        "{} ! identity name=i ! rswebrtcsink {meet}",
+        video("vp8enc deadline=1", FRAMES)
+    ));
+    let pad = sender.element("i").static_pad("src").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        // Ten frames each have the time of the first of them.
+        let buffer = info.buffer_mut().unwrap().make_mut();
+        let time = buffer.pts().unwrap().mseconds() / 333 * 333;
+        buffer.set_pts(gst::ClockTime::from_mseconds(time));
+        gst::PadProbeReturn::Ok
+    });
+    sender.set_state(gst::State::Playing);
+    sender.wait_eos();
+    receiver.wait_eos();
+    let mut times = times.lock().unwrap().clone();
+    assert_eq!(times.len(), FRAMES);
+    times.dedup();
+    assert_eq!(times.len(), FRAMES, "{times:?}");
+}

@@ -7,6 +7,7 @@
 //! lock, which state changes need.
 
 mod describing;
+mod timestamps;
 mod track;
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -27,6 +28,7 @@ use crate::media::orientation::Orientation;
 use super::call::SinkCall;
 use super::gate::{Closed, Passage};
 
+use self::timestamps::Timestamps;
 use self::track::Track;
 
 glib::wrapper! {
@@ -164,6 +166,7 @@ mod imp {
                 audio: false,
                 extension_map: Vec::new(),
                 clock_rate: 90_000,
+                timestamps: Timestamps::default(),
                 packets: Vec::new(),
                 key: false,
                 needs_key: false,
@@ -375,6 +378,7 @@ mod imp {
                 let ticks = i128::from(offset) * i128::from(track.clock_rate) / 1_000_000_000;
                 // RTP timestamps wrap: the low 32 bits are all there is.
                 track.shift = ticks.rem_euclid(1 << 32) as u32;
+                track.timestamps.forget();
             }
         }
 
@@ -408,6 +412,11 @@ mod imp {
                     track.position = segment.to_stream_time(pts).or(track.position);
                 }
                 packet.skipped = track.skipped_before(number);
+                // RTP that comes as such has the times of whoever made it.
+                if track.encoded_caps.is_some() {
+                    let begins = track.packets.is_empty();
+                    packet.timestamp = track.timestamps.distinct(packet.timestamp, begins);
+                }
                 // Not every payloader marks the last packet of a frame (RFC 6184 section 5.1).
                 if track
                     .packets

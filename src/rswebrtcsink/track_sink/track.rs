@@ -12,6 +12,7 @@ use crate::media::rtp_packet::{OutboundFrame, OutboundPacket};
 use crate::rswebrtcsink::call::SinkCall;
 
 use super::EarlyData;
+use super::timestamps::Timestamps;
 
 /// An encoder, or a sender far away, has this long to make the key frame that was asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +29,7 @@ pub struct Track {
     /// Header extensions on incoming RTP.
     pub extension_map: Vec<(u8, HeaderExtension)>,
     pub clock_rate: u32,
+    pub timestamps: Timestamps,
     /// Of the frame that is being collected.
     pub packets: Vec<OutboundPacket>,
     pub key: bool,
