@@ -107,7 +107,9 @@ fn wait_frames(viewer: &Viewer, frames: usize) {
 fn assert_whole(viewer: &Viewer) {
     viewer.look(|s| {
         assert!(s.frames[0].key, "begins with something else");
-        assert_eq!((s.missing(0, STEP), s.lost), (0, 0));
+        let steps = s.frames.windows(2).map(|pair| pair[1].time - pair[0].time);
+        let steps: Vec<i64> = steps.collect();
+        assert_eq!((s.missing(0, STEP), s.lost), (0, 0), "{steps:?}");
     });
 }
 

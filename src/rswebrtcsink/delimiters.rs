@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Leaves access unit delimiters out, which parsers put before each frame of a byte-stream.
+//! Leaves access unit delimiters out, which encoders and parsers put before each frame.
 //!
 //! RTP has timestamps and markers for that. What is so small in front of a frame goes in a packet of
 //! its own and, as it is smaller than the next, in a system call of its own: it wakes all threads of
-//! the receiver, and the frame behind it wakes them again.
+//! the receiver, and the frame behind it wakes them again. And where a key frame was asked for,
+//! rtph264pay ends a frame before the delimiter, which then holds parameter sets alone.
 
 use gst::prelude::*;
 
@@ -35,15 +36,25 @@ fn length(buffer: &gst::BufferRef, is_h265: impl Fn() -> bool) -> Option<usize> 
     let mut bytes = [0; MOST];
     let bytes = bytes.get_mut(..buffer.size().min(MOST))?;
     buffer.copy_to_slice(0, bytes).ok()?;
-    let start = start_code(bytes)?;
+    // Of four bytes, as everybody has them, and unlike any start code.
+    let length = match bytes {
+        [0, 0, 0, length @ (2 | 3), ..] => Some(usize::from(*length)),
+        _ => None,
+    };
+    let start = length.map(|_| 4).or_else(|| start_code(bytes))?;
     let header = *bytes.get(start)?;
-    let end = match header {
+    let own = match header {
         // H.264 table 7-1, H.265 table 7-1.
-        _ if header & 0x1f == 9 && !is_h265() => start + 2,
-        _ if header >> 1 & 0x3f == 35 && is_h265() => start + 3,
+        _ if header & 0x1f == 9 && !is_h265() => 2,
+        _ if header >> 1 & 0x3f == 35 && is_h265() => 3,
         _ => return None,
     };
-    start_code(bytes.get(end..)?).map(|_| end)
+    let end = start + own;
+    let more = match length {
+        Some(length) => length == own && buffer.size() > end,
+        None => start_code(bytes.get(end..)?).is_some(),
+    };
+    more.then_some(end)
 }
 
 /// Length of the start code that `bytes` begin with.
@@ -102,10 +113,14 @@ mod tests {
         let h264 = [0, 0, 0, 1, 0x09, 0xf0, 0, 0, 0, 1, 0x65, 1, 2];
         let short = [0, 0, 1, 0x09, 0x30, 0, 0, 1, 0x41, 1];
         let h265 = [0, 0, 0, 1, 0x46, 0x01, 0x50, 0, 0, 1, 0x02, 1, 2];
+        let avc = [0, 0, 0, 2, 0x09, 0xf0, 0, 0, 0, 2, 0x65, 1];
+        let hvc1 = [0, 0, 0, 3, 0x46, 0x01, 0x50, 0, 0, 0, 3, 0x02, 1, 2];
         for cuts in [&[][..], &[6], &[3], &[4, 8]] {
             assert_eq!(left(H264, &h264, cuts), h264[6..], "{cuts:?}");
             assert_eq!(left(H264, &short, cuts), short[5..], "{cuts:?}");
             assert_eq!(left(H265, &h265, cuts), h265[7..], "{cuts:?}");
+            assert_eq!(left(H264, &avc, cuts), avc[6..], "{cuts:?}");
+            assert_eq!(left(H265, &hvc1, cuts), hvc1[7..], "{cuts:?}");
         }
     }
 
@@ -113,13 +128,15 @@ mod tests {
     fn all_else_stays() {
         let alone = [0, 0, 0, 1, 0x09, 0xf0];
         let picture = [0, 0, 0, 1, 0x65, 0x09, 0, 0, 1, 9, 9, 9];
-        let lengths = [0, 0, 0, 2, 0x09, 0xf0, 0, 0, 0, 2, 0x65, 1];
+        let lengths = [0, 0, 0, 3, 0x09, 0xf0, 0, 0, 0, 0, 2, 0x65, 1];
+        let stored_alone = [0, 0, 0, 2, 0x09, 0xf0];
         // Of the other codec each is something else.
         let sei = [0, 0, 0, 1, 0x46, 1, 0x80, 0, 0, 1, 0x65, 1];
         let slice = [0, 0, 0, 1, 0x09, 0x01, 0, 0, 0, 1, 0x02, 1];
         assert_eq!(left(H264, &alone, &[]), alone);
         assert_eq!(left(H264, &picture, &[]), picture);
         assert_eq!(left(H264, &lengths, &[]), lengths);
+        assert_eq!(left(H264, &stored_alone, &[]), stored_alone);
         assert_eq!(left(H264, &sei, &[]), sei);
         assert_eq!(left(H265, &slice, &[]), slice);
         assert_eq!(left(H264, &[0, 0], &[]), [0, 0]);
