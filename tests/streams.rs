@@ -391,39 +391,3 @@ fn frames_of_one_time_leave_with_timestamps_of_their_own() {
     times.dedup();
     assert_eq!(times.len(), FRAMES, "{times:?}");
 }
-
-/// As Chrome did until 2021: one m-line of video, one of audio, whatever goes in them.
-#[test]
-fn under_plan_b_streams_of_a_codec_share_an_m_line_and_come_out_of_pads_of_their_own() {
-    let directory = tempfile::tempdir().unwrap();
-    let meet = meet(directory.path());
-    let receiver = Running::play(&format!(
-        "rswebrtcsrc name=r {meet}  r.video_0 ! queue ! fakesink name=v0  r.video_1 ! queue ! fakesink name=v1  \
-         r.audio_0 ! queue ! fakesink name=a0  r.audio_1 ! queue ! fakesink name=a1"
-    ));
-    let seen = ["v0", "v1", "a0", "a1"]
-        .map(|name| count(&receiver.element(name).static_pad("sink").unwrap()));
-    let sender = Running::play(&format!(
-        "rswebrtcsink name=s sdp-semantics=plan-b {meet} video_0::msid=\"room left\" video_1::msid=\"room right\"  \
-         {0} ! s.video_0  {0} ! s.video_1  {1} ! s.audio_0  {1} ! s.audio_1",
-        video("vp8enc deadline=1", FRAMES),
-        audio(48000, "opusenc"),
-    ));
-    let negotiated = sender.wait_negotiated();
-    let streams = negotiated.get::<gst::List>("streams").unwrap();
-    let mids: Vec<String> = streams
-        .iter()
-        .map(|stream| stream.get::<gst::Structure>().unwrap().get("mid").unwrap())
-        .collect();
-    assert_eq!(mids, ["0", "0", "1", "1"], "{negotiated}");
-    let source = receiver.element("r");
-    sender.wait_eos();
-    for (pad, msid) in [("video_0", "room left"), ("video_1", "room right")] {
-        let pad = source.static_pad(pad).unwrap();
-        assert_eq!(pad.property::<String>("msid"), msid);
-    }
-    receiver.wait_eos();
-    for (at, seen) in seen.iter().enumerate() {
-        assert!(seen.lock().unwrap().len() >= FRAMES, "stream {at}");
-    }
-}

@@ -310,25 +310,19 @@ fn data_part(
 fn source_lines(out: &mut String, own: &Own<'_>, stream: &StreamConfig, index: usize) {
     let (ssrc, rtx) = own.ssrcs.get(index).copied().unwrap_or_default();
     let cname = own.cname;
+    match &stream.msid {
+        Some(msid) => line(out, &format!("a=msid:{msid}")),
+        None => line(out, &format!("a=msid:{cname} {cname}-{index}")),
+    }
     let repaired = stream.codecs.iter().any(|c| c.rtx_payload_type.is_some());
     let layers: Vec<_> = sent_layers(own, index).collect();
-    if layers.iter().any(|(_, layer)| layer.picture.is_some()) {
-        return plan_b_sources(out, own, &layers, repaired);
-    }
-    line(out, &format!("a=msid:{}", msid(own, index)));
     if layers.iter().any(|(_, layer)| !layer.rid.is_empty()) {
         // Rids tell them apart, and SSRCs are those of the packets (RFC 8853 section 5.5).
         return;
     }
     if layers.len() > 1 {
         let ssrcs = layers.iter().filter_map(|(at, _)| own.ssrcs.get(*at));
-        return simulcast_sources(
-            out,
-            cname,
-            &ssrcs.copied().collect::<Vec<_>>(),
-            repaired,
-            None,
-        );
+        return simulcast_sources(out, cname, &ssrcs.copied().collect::<Vec<_>>(), repaired);
     }
     if repaired {
         line(out, &format!("a=ssrc-group:FID {ssrc} {rtx}"));
@@ -347,57 +341,19 @@ fn source_lines(out: &mut String, own: &Own<'_>, stream: &StreamConfig, index: u
     }
 }
 
-/// Stream and track of what stream `index` sends (RFC 8830).
-fn msid(own: &Own<'_>, index: usize) -> String {
-    let named = own.streams.get(index).and_then(|s| s.msid.clone());
-    named.unwrap_or_else(|| format!("{0} {0}-{index}", own.cname))
-}
-
-/// Several pictures, each perhaps in several layers, as Chrome wrote them under Plan B
-/// (draft-roach-mmusic-unified-plan calls them so): each source says which track it is of.
-fn plan_b_sources(out: &mut String, own: &Own<'_>, layers: &[(usize, &SentLayer)], repaired: bool) {
-    let mut told: Vec<&Option<String>> = Vec::new();
-    for (first, layer) in layers {
-        if told.contains(&&layer.picture) {
-            continue;
-        }
-        told.push(&layer.picture);
-        let same = layers
-            .iter()
-            .filter(|(_, other)| other.picture == layer.picture);
-        let ssrcs: Vec<_> = same
-            .filter_map(|(at, _)| own.ssrcs.get(*at).copied())
-            .collect();
-        let track = msid(own, *first);
-        simulcast_sources(out, own.cname, &ssrcs, repaired, Some(&track));
-    }
-}
-
-/// Layers as Chrome wrote them under Plan B, for remotes without rids; `track`: what each of them
-/// is of.
-fn simulcast_sources(
-    out: &mut String,
-    cname: &str,
-    ssrcs: &[(u32, u32)],
-    repaired: bool,
-    track: Option<&str>,
-) {
+/// Layers as Chrome wrote them under Plan B, for remotes without rids.
+fn simulcast_sources(out: &mut String, cname: &str, ssrcs: &[(u32, u32)], repaired: bool) {
     if repaired {
         for (ssrc, rtx) in ssrcs {
             line(out, &format!("a=ssrc-group:FID {ssrc} {rtx}"));
         }
     }
     let all: Vec<String> = ssrcs.iter().map(|(ssrc, _)| ssrc.to_string()).collect();
-    if all.len() > 1 {
-        line(out, &format!("a=ssrc-group:SIM {}", all.join(" ")));
-    }
-    let repairs = ssrcs
-        .iter()
-        .flat_map(|(ssrc, rtx)| [(ssrc, true), (rtx, repaired)]);
-    for (ssrc, _) in repairs.filter(|(_, written)| *written) {
+    line(out, &format!("a=ssrc-group:SIM {}", all.join(" ")));
+    for (ssrc, rtx) in ssrcs {
         line(out, &format!("a=ssrc:{ssrc} cname:{cname}"));
-        if let Some(track) = track {
-            line(out, &format!("a=ssrc:{ssrc} msid:{track}"));
+        if repaired {
+            line(out, &format!("a=ssrc:{rtx} cname:{cname}"));
         }
     }
 }

@@ -113,8 +113,6 @@ pub struct SentLayer {
     pub of: usize,
     /// Its rid (RFC 8851); empty where SSRCs tell the layers apart (`a=ssrc-group:SIM`).
     pub rid: String,
-    /// Which picture it is a layer of, where the m-line has several (Plan B).
-    pub picture: Option<String>,
     /// The remote takes it.
     pub sends: bool,
 }

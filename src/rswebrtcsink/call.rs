@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::rtp_packet::OutboundFrame;
-use crate::session::negotiation::{Sending, Wish};
+use crate::session::negotiation::{OwnLayer, Sending, Wish};
 
 use super::adaptation::Adaptation;
 use super::data::DataTracks;
 use super::gate::Gate;
 use super::key_frames::KeyFrameWatch;
 use super::navigation::Navigators;
-use super::sharing::{Shares, Sharing};
+use super::settings::Simulcast;
 use crate::session::calls::Calls;
 
 /// Shared by the element and the tracks of one call.
@@ -32,8 +32,8 @@ pub struct SinkCall {
     adaptation: Arc<Adaptation>,
     /// At most one key frame is asked of an encoder in this time.
     key_frame_interval: Duration,
-    /// Which tracks share an m-line.
-    sharing: Sharing,
+    /// Layers are told apart by SSRCs.
+    by_ssrc: bool,
     /// Plain data; never held over a call into GStreamer or the session's waits.
     tracks: Mutex<Tracks>,
 }
@@ -75,18 +75,6 @@ struct Track {
     key_frames: KeyFrameWatch,
     /// Of all its packets.
     bytes: u64,
-}
-
-impl Track {
-    fn shares(&self) -> Shares<'_> {
-        Shares {
-            pad: &self.pad,
-            kind: self.kind,
-            msid: self.msid.as_deref(),
-            rid: self.rid.as_deref(),
-            pixels: self.pixels,
-        }
-    }
 }
 
 /// What to do about a wish for a key frame.
@@ -144,7 +132,7 @@ impl Viewers {
 
 impl SinkCall {
     /// A call without tracks.
-    pub fn new(calls: Calls, key_frame_interval: Duration, sharing: Sharing) -> Arc<Self> {
+    pub fn new(calls: Calls, key_frame_interval: Duration, simulcast: Simulcast) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
             viewers: Viewers::default(),
@@ -153,7 +141,7 @@ impl SinkCall {
             calls,
             adaptation: Arc::default(),
             key_frame_interval,
-            sharing,
+            by_ssrc: simulcast == Simulcast::Ssrc,
             tracks: Mutex::default(),
         })
     }
@@ -312,7 +300,15 @@ impl SinkCall {
                 msid: track.msid.clone(),
                 extensions: track.extensions.clone(),
                 removed: track.released,
-                layer: self.sharing.layer(&track.shares()),
+                layer: track.rid.as_ref().map(|rid| OwnLayer {
+                    group: track.msid.clone().unwrap_or_default(),
+                    rid: if self.by_ssrc {
+                        String::new()
+                    } else {
+                        rid.clone()
+                    },
+                    pixels: track.pixels,
+                }),
             })
         });
         let wish = Wish::Send(wish.collect());

@@ -30,7 +30,6 @@ use super::data::DataEnd;
 use super::gate::Closed;
 use super::media_pads::SinkPad;
 use super::settings::Settings;
-use super::sharing::Sharing;
 use super::statistics::PROPERTY;
 use super::viewers::GopCache;
 use crate::session::calls::Calls;
@@ -297,7 +296,7 @@ impl RsWebRtcSink {
     ) -> Result<Arc<SinkCall>, gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let interval = Duration::from_millis(settings.min_force_key_unit_interval.into());
-        let call = SinkCall::new(calls, interval, Sharing::of(&settings));
+        let call = SinkCall::new(calls, interval, settings.simulcast);
         for pad in lock(&self.pads).iter_mut() {
             pad.track = Some(call.add_track(&pad.ghost.name(), pad.kind));
         }

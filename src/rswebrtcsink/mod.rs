@@ -108,7 +108,6 @@ mod opus;
 mod pad;
 mod parameter_sets;
 mod settings;
-mod sharing;
 mod statistics;
 mod timing;
 mod track_sink;

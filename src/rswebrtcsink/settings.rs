@@ -31,22 +31,6 @@ pub enum Simulcast {
     Ssrc,
 }
 
-/// How several streams are put into a description.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstRsWebRtcSdpSemantics")]
-pub enum SdpSemantics {
-    /// As today.
-    #[default]
-    #[enum_value(name = "An m-line for each stream (RFC 8829)", nick = "unified-plan")]
-    UnifiedPlan,
-    /// As Chrome did until 2021.
-    #[enum_value(
-        name = "One m-line for all streams of a codec, for remotes of the Plan-B days",
-        nick = "plan-b"
-    )]
-    PlanB,
-}
-
 /// All settings of a sink; read as a snapshot.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -62,8 +46,6 @@ pub struct Settings {
     pub min_force_key_unit_interval: u32,
     /// How layers of a picture are told apart.
     pub simulcast: Simulcast,
-    /// How streams are put into our offers.
-    pub sdp_semantics: SdpSemantics,
     /// ms; 0: never.
     stats_interval: u32,
     /// How it adapts to the network; `call` has the limits of it.
@@ -79,7 +61,6 @@ impl Default for Settings {
             gop_cache: GopCache::Auto,
             min_force_key_unit_interval: 500,
             simulcast: Simulcast::default(),
-            sdp_semantics: SdpSemantics::default(),
             stats_interval: 1000,
             congestion: Congestion::default(),
         }
@@ -129,13 +110,6 @@ impl Settings {
                 .mutable_ready()
                 .build(),
         );
-        properties.push(
-            glib::ParamSpecEnum::builder_with_default("sdp-semantics", defaults.sdp_semantics)
-                .nick("SDP semantics")
-                .blurb("How several streams are put into our offers; an answer follows the offer")
-                .mutable_ready()
-                .build(),
-        );
         properties.extend(stats_properties(defaults.stats_interval));
         properties.extend(Congestion::properties());
         properties.push(navigation::property());
@@ -165,7 +139,6 @@ impl Settings {
             "sync" => self.sync = value.get().unwrap_or(self.sync),
             "stats-interval" => self.stats_interval = value.get().unwrap_or(self.stats_interval),
             "simulcast" => self.simulcast = value.get().unwrap_or(self.simulcast),
-            "sdp-semantics" => self.sdp_semantics = value.get().unwrap_or(self.sdp_semantics),
             "gop-cache" => self.gop_cache = value.get().unwrap_or(self.gop_cache),
             "min-force-key-unit-interval" => {
                 let interval = value.get().unwrap_or(self.min_force_key_unit_interval);
@@ -184,7 +157,6 @@ impl Settings {
             "sync" => Some(self.sync.to_value()),
             "stats-interval" => Some(self.stats_interval.to_value()),
             "simulcast" => Some(self.simulcast.to_value()),
-            "sdp-semantics" => Some(self.sdp_semantics.to_value()),
             "gop-cache" => Some(self.gop_cache.to_value()),
             "min-force-key-unit-interval" => Some(self.min_force_key_unit_interval.to_value()),
             _ => self.congestion.get(pspec).or_else(|| self.call.get(pspec)),

@@ -94,14 +94,11 @@ pub struct Sending {
     pub layer: Option<OwnLayer>,
 }
 
-/// One of several streams that share an m-line, those of one `group`, in one codec: layers of a
-/// picture, or pictures of their own (as Plan B had it).
+/// One of several layers of a picture, which share an m-line: those of one `group`, in one codec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnLayer {
     /// What they have in common.
     pub group: String,
-    /// Which picture of the group it is a layer of; `None`: there is one.
-    pub picture: Option<String>,
     /// Its rid (RFC 8851); empty to tell them apart by SSRCs (`a=ssrc-group:SIM`).
     pub rid: String,
     /// How many pixels it has, if that is known: a remote without simulcast gets the largest.

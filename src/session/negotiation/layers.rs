@@ -7,7 +7,7 @@ use crate::media::layers::Choice;
 use crate::peer::{Layer, SentLayer, StreamConfig};
 use crate::sdp::{MediaLine, Msid, Remote, RidDirection};
 
-use super::{Agreement, OwnLayer, Sending};
+use super::{Agreement, Sending};
 
 /// Streams of one m-line that are told apart; a description with more is of the rest's making.
 const MOST: usize = 8;
@@ -106,22 +106,20 @@ fn by_ssrc(offer: &Remote, line: &MediaLine) -> Vec<Layer> {
 /// What we wish to send, the layers of one picture in the order of their size.
 pub(super) fn largest_first(streams: &[Sending]) -> Vec<(usize, &Sending)> {
     let mut all: Vec<(usize, &Sending)> = streams.iter().enumerate().collect();
-    let same = |one: &OwnLayer, other: &OwnLayer| {
-        (&one.group, &one.picture) == (&other.group, &other.picture)
-    };
+    let group = |sending: &Sending| sending.layer.as_ref().map(|layer| layer.group.clone());
+    let first = |of: Option<String>| streams.iter().position(|sending| group(sending) == of);
     all.sort_by_key(|(local, sending)| {
-        let place = sending.layer.as_ref().and_then(|own| {
-            let mut layers = streams.iter().map(|other| other.layer.as_ref());
-            layers.position(|other| other.is_some_and(|other| same(own, other)))
-        });
-        let place = place.unwrap_or(*local);
+        let place = match group(sending) {
+            Some(of) => first(Some(of)).unwrap_or(*local),
+            None => *local,
+        };
         let pixels = sending.layer.as_ref().map_or(0, |layer| layer.pixels);
         (place, std::cmp::Reverse(pixels))
     });
     all
 }
 
-/// Whether `one` and `other` share an m-line.
+/// Whether `one` and `other` are layers of one picture.
 fn together(one: &Sending, other: &Sending) -> bool {
     match (&one.layer, &other.layer) {
         (Some(a), Some(b)) => a.group == b.group && one.codec.same_encoding(&other.codec),
@@ -156,11 +154,9 @@ pub(super) fn join(
     };
     offered.streams.push(StreamConfig {
         fec: None,
-        msid: sending.msid.clone(),
         layer: Some(SentLayer {
             of,
             rid: own.rid.clone(),
-            picture: own.picture.clone(),
             sends: true,
         }),
         ..line
@@ -181,16 +177,13 @@ pub(super) fn begin(
     let mut others = streams.iter().enumerate();
     let several =
         others.any(|(at, other)| at != local && !other.removed && together(sending, other));
-    // Under Plan B others may come later.
-    let shared = |layer: &&OwnLayer| several || layer.picture.is_some();
-    let layer = sending.layer.as_ref().filter(shared);
+    let layer = sending.layer.as_ref().filter(|_| several);
     if layer.is_some_and(|layer| !layer.rid.is_empty()) {
         brought.extend([HeaderExtension::Rid, HeaderExtension::RepairedRid]);
     }
     let layer = layer.map(|layer| SentLayer {
         of: index,
         rid: layer.rid.clone(),
-        picture: layer.picture.clone(),
         sends: true,
     });
     (brought, layer)

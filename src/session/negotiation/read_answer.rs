@@ -135,7 +135,6 @@ fn read_layers(of: usize, line: &MediaLine, result: &mut Agreement) {
                 ..layer.clone()
             })
             .filter(|_| !alone || index != of),
-            msid: stream.msid.clone(),
             ..main.clone()
         };
         match (&agreed, local, refusal) {

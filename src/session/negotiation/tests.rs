@@ -362,7 +362,6 @@ fn layered(by_rid: bool) -> Wish {
     let layer = |(rid, pixels): (&str, u32)| Sending {
         layer: Some(super::OwnLayer {
             group: "room".to_owned(),
-            picture: None,
             rid: if by_rid {
                 rid.to_owned()
             } else {
@@ -393,36 +392,6 @@ fn answer_with(offered: &Agreement, more: &str) -> Remote {
 fn sent(agreement: &Agreement) -> Vec<(usize, Option<&str>)> {
     let agreed = agreement.agreed.iter();
     agreed.map(|agreed| (agreed.local, agreed.rid())).collect()
-}
-
-/// Under Plan B: two pictures, the second in two layers.
-fn plan_b() -> Wish {
-    let stream = |(picture, pixels): (&str, u32)| Sending {
-        msid: Some(format!("s {picture}")),
-        layer: Some(super::OwnLayer {
-            group: "Video".to_owned(),
-            picture: Some(picture.to_owned()),
-            rid: String::new(),
-            pixels,
-        }),
-        ..Sending::from(supported("VP8").unwrap().with_fmtp(""))
-    };
-    Wish::Send([("a", 1), ("b", 2), ("b", 9)].map(stream).to_vec())
-}
-
-#[test]
-fn under_plan_b_several_pictures_share_an_m_line_and_stay_in_their_order() {
-    let wish = plan_b();
-    let offered = first_offer(&wish);
-    let lines = offered.streams.iter().enumerate();
-    assert_eq!(lines.filter(|(at, stream)| stream.has_line(*at)).count(), 1);
-    assert_eq!(offered.locals, [Some(0), Some(2), Some(1)]);
-    let msids: Vec<_> = offered.streams.iter().map(|s| s.msid.as_deref()).collect();
-    assert_eq!(msids, [Some("s a"), Some("s b"), Some("s b")]);
-    let read = read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
-    assert_eq!(read.agreed.len(), 3, "an answer of those days takes all");
-    let msids: Vec<_> = read.streams.iter().map(|s| s.msid.as_deref()).collect();
-    assert_eq!(msids, [Some("s a"), Some("s b"), Some("s b")]);
 }
 
 #[test]
