@@ -48,8 +48,9 @@ something comes, but for these:
 | `a=extmap` of `video-timing` | Chrome's own measurements; nobody else writes them. `playout-delay`, `video-content-type` and `toffset` pass through with RTP |
 | `a=x-google-flag:conference` | made Chrome send layers without saying which; those that `a=ssrc-group:SIM` names are taken |
 
-Plan B is read, a pad for each of its tracks, and answered. As offerer several tracks of one m-line are not written: no
-browser of today takes them, and each of our streams has an m-line of its own.
+Plan B is read, a pad for each of its tracks, and answered. As offerer several tracks of one m-line are not written: browsers of
+today refuse the whole description (libwebrtc: "Media section has more than one track specified with a=ssrc lines"), and each
+of our streams has an m-line of its own.
 
 All layers of a scalable stream go on; none is left out for a viewer whose network carries less. Who makes a scalable stream with
 GStreamer 1.22 has no element that writes the dependency descriptor: it comes with RTP from elsewhere. Chromium decodes AV1 of

@@ -128,7 +128,7 @@ fn sources(remote: &Remote, line: &MediaLine, bundled: usize, findings: &mut Fin
         findings.unusual(
             PLAN_B,
             format!(
-                "several streams in one m-line (Plan B; tracks: {}, FID groups: {pairs}): peers of today take the first",
+                "several streams in one m-line (Plan B; tracks: {}, FID groups: {pairs}): browsers of today refuse it",
                 tracks.len()
             ),
         );

@@ -160,7 +160,7 @@ fn config(
         sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
     );
     let layers = match wish.receiving() {
-        Some(receiving) if receives && kind == MediaKind::Video => {
+        Some(receiving) if receives => {
             layers::received(offer, line, &extensions, &receiving.layers)
         }
         _ => Vec::new(),

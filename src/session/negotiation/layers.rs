@@ -2,6 +2,7 @@
 //! M-lines that carry several RTP streams: layers by rid (RFC 8853) or by `a=ssrc-group:SIM`, and
 //! several tracks in one m-line, as Plan B had it.
 
+use crate::media::codec::MediaKind;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::layers::Choice;
 use crate::peer::{Layer, SentLayer, StreamConfig};
@@ -27,7 +28,9 @@ pub(super) fn received(
         layers = by_ssrc(offer, line);
     }
     layers.truncate(MOST);
-    if layers.len() < 2 {
+    // Sound has no layers to choose from, but may be of several tracks.
+    let apart = |layers: &[Layer]| layers.last().is_some_and(|l| l.output + 1 == layers.len());
+    if layers.len() < 2 || (line.kind == Some(MediaKind::Audio) && !apart(&layers)) {
         return Vec::new();
     }
     if *choice == Choice::All {
@@ -165,6 +168,17 @@ pub(super) fn join(
     true
 }
 
+/// What the m-line of stream `index` carries: its own stream or, if that is gone, another layer.
+pub(super) fn carried(index: usize, agreement: &Agreement) -> Option<usize> {
+    let own = agreement.locals.get(index).copied().flatten();
+    let streams = agreement.streams.iter().zip(&agreement.locals);
+    let mut others = streams.filter_map(|(stream, local)| {
+        let layer = stream.layer.as_ref()?;
+        local.filter(|_| layer.of == index)
+    });
+    own.or_else(|| others.next())
+}
+
 /// What stream `local`, whose m-line is to be that of stream `index`, brings along; and which layer
 /// it is, if there are others.
 pub(super) fn begin(
@@ -247,12 +261,16 @@ mod tests {
     const EXTENSIONS: &[(u8, HeaderExtension)] = &[(4, HeaderExtension::Rid)];
 
     fn layers(lines: &[&str], choice: Choice) -> Vec<Layer> {
+        layers_of("video", "VP8/90000", lines, choice)
+    }
+
+    fn layers_of(kind: &str, codec: &str, lines: &[&str], choice: Choice) -> Vec<Layer> {
         let head = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\n\
-                    a=fingerprint:sha-256 00\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n\
-                    c=IN IP4 0.0.0.0\r\na=rtpmap:96 VP8/90000\r\n";
-        let text = lines
-            .iter()
-            .fold(head.to_owned(), |all, line| all + line + "\r\n");
+                    a=fingerprint:sha-256 00\r\n";
+        let head = format!(
+            "{head}m={kind} 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=rtpmap:96 {codec}\r\n"
+        );
+        let text = lines.iter().fold(head, |all, line| all + line + "\r\n");
         let remote = Remote::read(&text).unwrap();
         received(&remote, &remote.media[0], EXTENSIONS, &choice)
     }
@@ -292,6 +310,17 @@ mod tests {
         assert_eq!(outputs(&all), [0, 0, 1]);
         assert_eq!(all[2].ssrc, Some(31));
         assert_eq!(all[2].msid.as_deref(), Some("s two"));
+    }
+
+    #[test]
+    fn each_sound_of_an_m_line_is_an_output_and_none_has_layers() {
+        let sound = |lines: &[&str]| layers_of("audio", "opus/48000/2", lines, Choice::Best);
+        let two = ["a=ssrc:11 msid:s one", "a=ssrc:21 msid:s two"];
+        assert_eq!(outputs(&sound(&two)), [0, 1]);
+        let one = ["a=ssrc:11 msid:s one", "a=ssrc:21 msid:s one"];
+        assert!(sound(&one).is_empty());
+        let rids = ["a=rid:h send", "a=rid:l send", "a=simulcast:send h;l"];
+        assert!(sound(&rids).is_empty());
     }
 
     #[test]

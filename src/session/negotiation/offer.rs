@@ -36,10 +36,16 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
                     .is_some_and(|s| s.direction == Direction::Inactive && !s.codecs.is_empty())
         })
         .collect();
-    for (stream, local) in offered.streams.iter_mut().zip(&mut offered.locals) {
-        if removed(*local) {
-            stream.direction = Direction::Inactive;
-            *local = None;
+    let gone = |local: &mut Option<usize>| removed(*local).then(|| *local = None).is_some();
+    let left: Vec<bool> = offered.locals.iter_mut().map(gone).collect();
+    for (index, _) in left.iter().enumerate().filter(|(_, left)| **left) {
+        let layer = offered.streams.get(index).and_then(|s| s.layer.as_ref());
+        // The m-line stays while other layers are in it.
+        for idle in [index, layer.map_or(index, |layer| layer.of)] {
+            let carried = layers::carried(idle, offered).is_some();
+            if let Some(stream) = offered.streams.get_mut(idle).filter(|_| !carried) {
+                stream.direction = Direction::Inactive;
+            }
         }
     }
     offered.agreed.retain(|agreed| !removed(Some(agreed.local)));

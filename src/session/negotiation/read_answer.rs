@@ -51,7 +51,8 @@ pub fn read_answer(
     };
     let mut first = None;
     for ((line, _), (stream, offered_line)) in lines.iter().zip(with_line) {
-        let local = offered.locals.get(stream).copied().flatten();
+        let own = offered.locals.get(stream).copied().flatten();
+        let local = layers::carried(stream, offered);
         let on_ours = !line.rejected && shares_transport(answer, &mut first, line.index);
         let mut config = offered_line.clone();
         let flows = Flows::of(
@@ -62,7 +63,7 @@ pub fn read_answer(
         let flows = Some(flows).filter(|_| on_ours).unwrap_or_default();
         config.direction =
             Direction::of(flows.sent.is_some() || flows.kept, flows.received.is_some());
-        if let Some(local) = local.filter(|_| flows.sent.is_none()) {
+        if let Some(local) = own.filter(|_| flows.sent.is_none()) {
             let reason = why_not(line, on_ours, offered_line);
             result.left_out.push((local, reason));
         }

@@ -415,6 +415,35 @@ fn layers_of_one_picture_share_an_m_line_the_largest_first() {
 }
 
 #[test]
+fn layers_go_on_when_the_largest_leaves_and_end_with_the_last() {
+    let mut wish = layered(true);
+    let offered = first_offer(&wish);
+    let rids = "a=rid:h recv\r\na=rid:m recv\r\na=rid:l recv\r\na=simulcast:recv h;m;l\r\n";
+    let all = answer_with(&offered, rids);
+    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
+    remove(&mut wish, &[1]);
+    let offered = super::offer(&wish, &agreed);
+    assert_eq!(offered.locals, [None, Some(0), Some(2)]);
+    assert_eq!(offered.streams[0].direction, Direction::SendOnly);
+    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
+    assert_eq!(sent(&agreed), [(0, Some("m")), (2, Some("l"))]);
+    let sends = |s: &StreamConfig| s.layer.as_ref().is_some_and(|layer| layer.sends);
+    let sending: Vec<bool> = agreed.streams.iter().map(sends).collect();
+    assert_eq!(sending, [false, true, true]);
+    assert!(agreed.left_out.is_empty());
+    remove(&mut wish, &[0, 2]);
+    let offered = super::offer(&wish, &agreed);
+    assert_eq!(offered.streams[0].direction, Direction::Inactive);
+}
+
+fn remove(wish: &mut Wish, gone: &[usize]) {
+    let Wish::Send(streams) = wish else {
+        unreachable!()
+    };
+    gone.iter().for_each(|at| streams[*at].removed = true);
+}
+
+#[test]
 fn layers_that_an_answer_pauses_or_leaves_out_are_not_sent_and_named() {
     let wish = layered(true);
     let offered = first_offer(&wish);

@@ -100,7 +100,12 @@ class Recorded(MediaStreamTrack):
         elif self.begun:
             # Who asks for the next picture has encoded the one before.
             self.pictured.set()
-        frame = await self.track.recv()
+        try:
+            frame = await self.track.recv()
+        except MediaStreamError:
+            # None comes: sound need not wait for it.
+            self.pictured.set()
+            raise
         self.begun = True
         return frame
 
