@@ -129,7 +129,11 @@ class ForeignCall(gst.ProcessTest):
         self.note(f"{got['framesDecoded']} of {frames} pictures, {numbers['frames']} looked at")
         self.assertTrue(frames - late - last <= got["framesDecoded"] <= frames, what)
         # av1enc in a hurry smears some of the numbers; that all pictures came is counted above.
-        odd = numbers["unreadable"] + numbers["duplicates"] + numbers["backwards"]
+        odd = numbers["unreadable"] + numbers["backwards"]
+        if name not in foreign.BROWSERS:
+            # A page may be told of a picture before it is drawn, and look at the next one twice; of what was decoded
+            # none is there twice, see above.
+            odd += numbers["duplicates"]
         self.assertLessEqual(odd, 10 if codec == "AV1" else 0, what)
         # A browser draws no picture that is overtaken by the next one, and says how many it has decoded.
         least = 0.5 if name in foreign.BROWSERS else 1
