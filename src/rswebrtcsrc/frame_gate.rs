@@ -23,6 +23,7 @@ use super::batch::Batch;
 use super::frames::{Done, Frames, Place, Policy, STARVED};
 use super::freezes::Freezes;
 use super::playout::BufferDelay;
+use super::spacing::Spacing;
 use super::track_src::KeyFrameRequest;
 
 /// What helps a stream that has no key frames.
@@ -101,6 +102,7 @@ mod imp {
         pub(super) latency: Duration,
         pub(super) overtime: Duration,
         pub(super) delay: BufferDelay,
+        spacing: Spacing,
         ask: Option<Arc<KeyFrameRequest>>,
         /// Packets without media that stayed inside: what follows is renumbered.
         removed: u16,
@@ -149,6 +151,7 @@ mod imp {
                     latency: Duration::ZERO,
                     overtime: Duration::ZERO,
                     delay: BufferDelay::default(),
+                    spacing: Spacing::default(),
                     ask: None,
                     removed: 0,
                     out: Vec::new(),
@@ -213,9 +216,14 @@ mod imp {
             if let Some(policy) = state.policy.take() {
                 state.frames.set_policy(policy, &mut out);
             }
-            let pts = buffer.pts();
+            let mut pts = buffer.pts();
             let done = match place(&state.encoding_name, &buffer) {
                 Some(place) => {
+                    let own = pts;
+                    pts = pts.map(|pts| state.spacing.shown(place.timestamp, pts));
+                    if pts != own {
+                        buffer.make_mut().set_pts(pts);
+                    }
                     let buffer = renumbered(buffer, place.sequence, state.removed);
                     state.removed = state.removed.wrapping_add(u16::from(place.empty));
                     state.frames.take(place, buffer, now, &mut out)
@@ -273,7 +281,11 @@ mod imp {
                     // The end follows whatever became of it.
                     let _ = self.push(out);
                 }
-                gst::EventView::FlushStop(_) => self.lock().frames.reset(),
+                gst::EventView::FlushStop(_) => {
+                    let mut state = self.lock();
+                    state.frames.reset();
+                    state.spacing = Spacing::default();
+                }
                 _ => {}
             }
             gst::Pad::event_default(pad, Some(&*self.obj()), event)

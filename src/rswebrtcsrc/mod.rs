@@ -92,6 +92,7 @@ mod playout;
 mod publishers;
 mod settings;
 mod silence;
+mod spacing;
 mod splice;
 mod statistics;
 mod streams;

@@ -3,7 +3,9 @@
 
 import json
 import os
+import signal
 import sys
+import time
 import unittest
 
 import gst
@@ -117,6 +119,24 @@ class FromAiortc(AiortcTest):
 
     def test_h264_we_offer(self):
         self.call("h264", True)
+
+    def test_a_machine_that_stands_still_loses_no_picture(self):
+        # What came meanwhile comes in a burst, to which the jitter buffer gives one time.
+        for suffix, mux in (("mkv", "matroskamux"), ("mp4", "mp4mux")):
+            with self.subTest(suffix):
+                recording = self.folder / f"out.{suffix}"
+                peer = self.aiortc("offer", "--pattern", "90", "--codec", "h264")
+                src = self.gst(f"rswebrtcsrc {gst.LOCAL} role=answer ! {mux} ! filesink location={recording}", "rswebrtcsrc", "-q")
+                gst.Joint(src, peer)
+                src.err.wait_for("video_0: video/x-h264", 10)
+                for _ in range(2):
+                    os.kill(src.child.pid, signal.SIGSTOP)
+                    time.sleep(1.2)
+                    os.kill(src.child.pid, signal.SIGCONT)
+                    time.sleep(0.3)
+                self.result(peer)
+                self.expect_exit(src, 0, 10)
+                self.check_numbers(media.stamps(recording).summary(), 90)
 
 
 class Files(AiortcTest):
