@@ -183,7 +183,8 @@ class Svc(calls.ForeignCall):
         near, far = self.folder / "near", self.folder / "far"
         self.addCleanup(impaired.Post(link, near, far).stop)
         self.place = far
-        viewer = self.watching("viewer", self.ours("answer"))
+        # It is about what is sent again, and not about when.
+        viewer = self.watching("viewer", self.ours("answer") + " latency=1000")
         self.place = near
         sink = f"rswebrtcsink name=s {self.ours('offer')}"
         self.place = relay_source

@@ -151,7 +151,8 @@ class WithBrowsers(calls.ForeignCall):
                 continue
             self.note(f"{got['framesDecoded']} of {sent['framesSent']} pictures came back")
             self.assertGreaterEqual(got["framesDecoded"], 0.5 * sent["framesSent"], what)
-            self.assertEqual(self.tally(got["numbers"])["last"], calls.FRAMES - 1, what)
+            # It may not have painted the very last one.
+            self.assertGreaterEqual(self.tally(got["numbers"])["last"], calls.FRAMES - 2, what)
 
 
 def add(name, what, we_offer):
