@@ -63,6 +63,9 @@ def vp9_spatial_layer(payload):
 class Svc(calls.ForeignCall):
     """Chromium sends layers that are predicted from each other."""
 
+    # A browser that encodes several layers takes both cores of a small machine.
+    alone = True
+
     limit = 70
     wait = 40
     browser = True
