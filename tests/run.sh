@@ -40,7 +40,7 @@ cargo-test|900|cargo-test-build|fill_registry && G_DEBUG=fatal_warnings cargo te
 build|900||cargo build --locked --release && cargo build --locked --release -p impaired-link
 check-docs|60|build|scripts/check-docs.py '$RSWEBRTC_PLUGIN_DIR/libgstwebrtcrs.so'
 examples|600|build|tests/examples.py
-interop|1800|build|tests/interop/run.sh
+interop|1800|build|tests/interop/run.sh --again 3
 meson|900|build|build_with_meson
 "
 
@@ -127,6 +127,7 @@ run_step() {
         result[$name]=ok
         passed=$((passed + 1))
         printf 'ok   %-22s %s\n' "$name" "$took"
+        grep '^unsteady: ' "$log" | sed 's/^/     /' || true
     else
         result[$name]=failed
         failed=$((failed + 1))

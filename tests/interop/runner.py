@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: MPL-2.0
 """Runs the tests of this folder: a line for each, `N passed, N failed` at the end.
 
-    runner.py [-k NAME]... [-l] [-f] [--lanes N] [--write-docs]
+    runner.py [-k NAME]... [-l] [-f] [--lanes N] [--again N] [--write-docs]
 
 -k takes a part of a test's name (module.Class.test) and can be given more than once; -l lists the names; -f stops
 at the first failure; --lanes says how many tests run at a time (2), but for those that must be alone, which come last;
+--again N gives up to N tests that failed one more attempt, alone, and names those that pass then: a machine with browsers
+on it that has to stand still for a second is no fault of ours, and more than N failures are no chance (0);
 --write-docs writes docs/interop.md, if all calls of its tables were run.
 """
 
 import argparse
 import pathlib
+import re
 import signal
 import sys
 import time
@@ -91,7 +94,9 @@ class Summary:
 
     def __init__(self, tests):
         self.rows = {test.id(): row for test in tests if (row := docs_table.key(test))}
-        self.passed, self.failed, self.left_out = 0, [], 0
+        self.passed, self.left_out = 0, 0
+        # Why each failed; and why at first did what passed at its second attempt.
+        self.failed, self.unsteady = {}, {}
         self.cells = {}
         self.seen = set()
 
@@ -99,16 +104,34 @@ class Summary:
         self.seen.add(report.name)
         if report.outcome == "ok":
             self.passed += 1
+            if report.name in self.failed:
+                self.unsteady[report.name] = self.failed.pop(report.name)
         elif report.outcome == "skip":
             self.left_out += 1
         else:
-            self.failed.append(report.name)
+            self.failed[report.name] = reason_of(report.detail)
         if report.name in self.rows:
             self.cells[self.rows[report.name]] = (report.outcome, report.detail)
         reason = report.detail if report.outcome == "skip" else report.notes
         print(f"{report.outcome:4} {report.name} {report.seconds:.1f} s{'  [' + reason + ']' if reason else ''}", flush=True)
         if report.outcome == "FAIL":
             print("\n".join("     " + line for line in report.detail.splitlines()), flush=True)
+
+    def tell(self):
+        """What failed and why, at the end, where it is found."""
+        for name, reason in self.failed.items():
+            print(f"failed: {name}: {reason}")
+        for name, reason in self.unsteady.items():
+            print(f"unsteady: {name} passed at its second attempt, alone; at the first: {reason}")
+        if self.left_out:
+            print(f"{self.left_out} left out (the reason stands beside each)")
+
+
+def reason_of(detail):
+    """The line of a failure that says most, shortened."""
+    lines = detail.splitlines()
+    found = next((line for line in lines if re.match(r"(\w+\.)*\w*(Error|TooLong|Exception)\b", line)), lines[0] if lines else "")
+    return found[:200]
 
 
 def flat(suite):
@@ -133,6 +156,7 @@ def main():
     parser.add_argument("-l", action="store_true", help="list the tests")
     parser.add_argument("-f", action="store_true", help="stop at the first failure")
     parser.add_argument("--lanes", type=int, default=2, metavar="N", help="tests that run at a time (2)")
+    parser.add_argument("--again", type=int, default=0, metavar="N", help="up to N failed tests have a second attempt, alone (0)")
     parser.add_argument("--write-docs", action="store_true", help="write docs/interop.md from what the tests saw")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=pathlib.Path, default=HERE, help=argparse.SUPPRESS)
@@ -155,15 +179,15 @@ def main():
     stopped = None
     try:
         lanes.run(tests, asked.folder, asked.lanes, summary.add, asked.f)
+        if not asked.f and 0 < len(summary.failed) <= asked.again:
+            print(f"a second attempt, alone: {len(summary.failed)}", flush=True)
+            lanes.run([test for test in tests if test.id() in summary.failed], asked.folder, 1, summary.add)
     except KeyboardInterrupt as error:
         stopped = str(error)
     if not stopped and not asked.f:
         # Whatever became of it: it was not run.
-        summary.failed += sorted({test.id() for test in tests} - summary.seen)
-    for name in summary.failed:
-        print(f"failed: {name}")
-    if summary.left_out:
-        print(f"{summary.left_out} left out (the reason stands beside each)")
+        summary.failed.update(dict.fromkeys(sorted({test.id() for test in tests} - summary.seen), "not run"))
+    summary.tell()
     if asked.write_docs and not stopped:
         why_not = docs_table.write(summary.cells, rows)
         print(f"docs/interop.md is not written: {why_not}" if why_not else "docs/interop.md is written")

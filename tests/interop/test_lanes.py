@@ -88,7 +88,38 @@ class Runner(gst.ProcessTest):
         """, "--lanes", "1")
         self.expect_exit(runner, 1, 20)
         self.assertRegex(runner.out.text(), r"FAIL test_a\.A\.test_1_dies .*\n.*died with status -11\nok   test_a\.A\.test_2 ")
-        self.assertIn("failed: test_a.A.test_1_dies\n1 passed, 1 failed", runner.out.text())
+        self.assertIn("failed: test_a.A.test_1_dies: the process of this lane died with status -11\n1 passed, 1 failed", runner.out.text())
+
+    # Of three tests: one passes at its second attempt, and one never does.
+    ATTEMPTS = """
+        def test_1_good(self):
+            pass
+
+        def test_2_bad(self):
+            self.fail("never")
+
+        def test_3_unsteady(self):
+            seen = (HERE / "seen").exists()
+            (HERE / "seen").touch()
+            self.assertTrue(seen)
+    """
+
+    def test_what_failed_once_is_told_and_passes_when_it_does_so_alone(self):
+        runner = self.runner(self.ATTEMPTS, "-k", "unsteady", "-k", "good", "--again", "1")
+        self.expect_exit(runner, 0, 20)
+        self.assertIn("unsteady: test_a.A.test_3_unsteady passed at its second attempt, alone; at the first: AssertionError: False is not true\n2 passed, 0 failed",
+                      runner.out.text())
+
+    def test_what_fails_twice_has_failed(self):
+        runner = self.runner(self.ATTEMPTS, "--again", "2")
+        self.expect_exit(runner, 1, 20)
+        self.assertRegex(runner.out.text(), r"failed: test_a\.A\.test_2_bad: AssertionError: never\nunsteady: .*\n2 passed, 1 failed")
+
+    def test_more_failures_than_that_have_no_second_attempt(self):
+        runner = self.runner(self.ATTEMPTS, "--again", "1")
+        self.expect_exit(runner, 1, 20)
+        self.assertIn("1 passed, 2 failed", runner.out.text())
+        self.assertNotIn("second attempt", runner.out.text())
 
     def test_a_test_that_cannot_be_stopped_fails_and_nothing_is_left_of_it(self):
         runner = self.runner("""
