@@ -56,7 +56,7 @@ impl RsWebRtcSink {
                 self.agreed(call, streams, teller);
             }
             Event::Connected(info) => {
-                let in_need = self.start_tracks(|_| true);
+                let in_need = self.in_need(|_, sink| sink.start_at_key_frame());
                 call.gate.open();
                 self.flows(call);
                 if call.viewers.add(&ONLY_PEER.into()) {
@@ -116,7 +116,7 @@ impl RsWebRtcSink {
             .filter_map(|s| call.track_sent_as(s.local))
             .filter(|track| call.gate.is_pending(*track))
             .collect();
-        let in_need = self.start_tracks(|track| agreed.contains(&track));
+        let in_need = self.in_need(|track, sink| agreed.contains(&track) && sink.agreed());
         agreed
             .iter()
             .for_each(|track| call.gate.set_pending(*track, false));
@@ -129,10 +129,10 @@ impl RsWebRtcSink {
         }
     }
 
-    /// The `wanted` tracks begin: those whose data was dropped so far need a key frame.
-    fn start_tracks(&self, wanted: impl Fn(usize) -> bool) -> Vec<(usize, TrackSink)> {
+    /// The tracks that begin, as `begins` says, and need a key frame for that.
+    fn in_need(&self, begins: impl Fn(usize, &TrackSink) -> bool) -> Vec<(usize, TrackSink)> {
         let mut in_need = self.tracks();
-        in_need.retain(|(track, sink)| wanted(*track) && sink.start_at_key_frame());
+        in_need.retain(|(track, sink)| begins(*track, sink));
         in_need
     }
 

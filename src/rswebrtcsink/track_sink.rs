@@ -10,6 +10,7 @@ mod describing;
 mod timestamps;
 mod track;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,13 @@ impl TrackSink {
         self.imp().start_at_key_frame()
     }
 
+    /// The track was agreed on during a call. The peer was told first and may have taken its key
+    /// frame by now, behind which nothing is to be left out: only the streaming thread knows, and
+    /// sees to it with the next frame. Tells whether a key frame is to be asked for meanwhile.
+    pub fn agreed(&self) -> bool {
+        self.imp().agreed()
+    }
+
     /// Asks upstream for a key frame.
     /// Tells whether somebody took it.
     pub fn ask_key_frame(&self) -> bool {
@@ -100,6 +108,9 @@ mod imp {
     #[derive(Default)]
     pub struct TrackSink {
         track: Mutex<Option<Track>>,
+        /// The peer took a key frame and all that came behind it: written by the streaming thread,
+        /// which does not hold the lock while it pushes.
+        started: AtomicBool,
     }
 
     #[glib::object_subclass]
@@ -170,6 +181,7 @@ mod imp {
                 packets: Vec::new(),
                 key: false,
                 needs_key: false,
+                agreed: false,
                 key_asked: None,
                 orientation: None,
                 orientation_sent: None,
@@ -203,6 +215,15 @@ mod imp {
                 track.needs_key = track.hold == Some(false);
                 track.key_asked = Some(Instant::now());
                 track.needs_key
+            })
+        }
+
+        pub fn agreed(&self) -> bool {
+            let started = self.started.load(Ordering::Relaxed);
+            self.lock().as_mut().is_some_and(|track| {
+                track.agreed = true;
+                track.key_asked = Some(Instant::now());
+                track.hold == Some(false) && !started
             })
         }
 
@@ -436,6 +457,10 @@ mod imp {
             if !call.takes_media() {
                 return Ok(gst::FlowSuccess::Ok);
             }
+            let mut started = self.started.load(Ordering::Relaxed);
+            if std::mem::take(&mut track.agreed) && !started {
+                track.needs_key = track.hold == Some(false);
+            }
             if track.needs_key {
                 let start = frames.iter().position(|f| f.key).unwrap_or(frames.len());
                 frames.drain(..start);
@@ -447,7 +472,10 @@ mod imp {
                 call.makes_key_frames(local, self.obj().ask_key_frame());
             }
             for frame in frames {
-                if !call.push_frame(local, frame) {
+                let key = frame.key;
+                let taken = call.push_frame(local, frame);
+                started = taken && (key || started);
+                if !taken {
                     gst::debug!(
                         CAT,
                         imp = self,
@@ -455,6 +483,7 @@ mod imp {
                     );
                 }
             }
+            self.started.store(started, Ordering::Relaxed);
             Ok(gst::FlowSuccess::Ok)
         }
 

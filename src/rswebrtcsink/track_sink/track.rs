@@ -34,6 +34,8 @@ pub struct Track {
     pub packets: Vec<OutboundPacket>,
     pub key: bool,
     pub needs_key: bool,
+    /// It was agreed on since the last frame.
+    pub agreed: bool,
     /// When it was last asked for.
     pub key_asked: Option<Instant>,
     /// By the stream's tags; and what was sent last.
