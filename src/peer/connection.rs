@@ -192,8 +192,7 @@ impl WebRtcPeer {
             .filter(|line| matches!(line, OwnLine::Refused { media, .. } if media == "audio" || media == "video"))
             .count();
         let data = lines.iter().any(|l| matches!(l, OwnLine::Data { .. }));
-        let with_line = streams.iter().enumerate();
-        let with_line = with_line.filter(|(index, config)| config.has_line(*index));
+        let with_line = StreamConfig::with_line(streams);
         let new = with_line.skip(known + refused).map(|(index, _)| index);
         lines.extend(new.map(|index| OwnLine::Stream {
             index,

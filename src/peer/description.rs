@@ -92,8 +92,7 @@ pub(super) struct Own<'a> {
 /// The m-lines of our answer to `offer`, whose audio and video m-lines become `streams`. Its data
 /// channels are taken or not.
 pub(super) fn answer_lines(offer: &Remote, streams: &[StreamConfig], data: bool) -> Vec<OwnLine> {
-    let mut next = 0;
-    let mut lines = media_lines(offer, streams, &mut next);
+    let mut lines = media_lines(offer, streams);
     let first = lines
         .iter()
         .position(|line| matches!(line, OwnLine::Stream { .. }));
@@ -114,19 +113,17 @@ pub(super) fn answer_lines(offer: &Remote, streams: &[StreamConfig], data: bool)
     lines
 }
 
-fn media_lines(offer: &Remote, streams: &[StreamConfig], next: &mut usize) -> Vec<OwnLine> {
+fn media_lines(offer: &Remote, streams: &[StreamConfig]) -> Vec<OwnLine> {
+    let mut with_line = StreamConfig::with_line(streams);
     offer
         .media
         .iter()
         .map(|line| {
-            let stream = line.kind.map(|_| {
-                *next += 1;
-                *next - 1
-            });
-            let taken = stream.filter(|i| streams.get(*i).is_some_and(|s| !s.codecs.is_empty()));
+            let stream = line.kind.and_then(|_| with_line.next());
+            let taken = stream.filter(|(_, stream)| !stream.codecs.is_empty());
             let (media, protocol, formats) = offer.first_line(line.index);
             match taken {
-                Some(index) => OwnLine::Stream {
+                Some((index, _)) => OwnLine::Stream {
                     index,
                     protocol: protocol.to_owned(),
                     old_simulcast: line.simulcast.as_ref().is_some_and(|s| s.old_form),

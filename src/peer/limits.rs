@@ -22,8 +22,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Of what `remote` says of the streams that we send, which are its audio and video m-lines.
     pub(super) fn of(remote: &Remote, streams: &[StreamConfig]) -> Self {
-        let lines = streams.iter().enumerate();
-        let lines = lines.filter(|(index, config)| config.has_line(*index));
+        let lines = StreamConfig::with_line(streams);
         let sent = remote.audio_video().zip(lines.map(|(_, config)| config));
         let sent = sent.filter(|(_, config)| config.direction.sends());
         let mut wanted = Self::default();

@@ -138,6 +138,12 @@ impl StreamConfig {
         self.layer.as_ref().is_none_or(|layer| layer.of == index)
     }
 
+    /// Those of `streams` that have an m-line, each with its index, in the order of the m-lines.
+    pub fn with_line(streams: &[Self]) -> impl Iterator<Item = (usize, &Self)> + Clone {
+        let streams = streams.iter().enumerate();
+        streams.filter(|(index, stream)| stream.has_line(*index))
+    }
+
     /// Id of `extension`, if it is in use.
     pub fn extension(&self, extension: HeaderExtension) -> Option<u8> {
         self.extensions

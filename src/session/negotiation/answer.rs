@@ -2,9 +2,11 @@
 //! Our answers (RFC 8829 section 5.3).
 
 use crate::media::codec::{Codec, MediaKind};
-use crate::peer::{Direction, StreamConfig};
+use crate::media::header_extension::HeaderExtension;
+use crate::peer::{Direction, SentLayer, StreamConfig};
 use crate::sdp::{MediaLine, Remote};
 
+use super::read_answer::read_layers;
 use super::{
     APART, Agreement, CallError, Receiving, Sending, Wish, agree, extensions, layers,
     no_common_codec, two_way, with_our_feedback, without_useless_feedback,
@@ -37,7 +39,9 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
     let mut unknown = wish.unknown().to_vec();
     let mut first = None;
     let mut obstacle = None;
-    for (stream, (line, kind)) in offer.audio_video().enumerate() {
+    for (line, kind) in offer.audio_video() {
+        layers::keep(wish, former, &mut plan);
+        let stream = plan.streams.len();
         // A mid that is there twice names the first (RFC 5888 section 4).
         let twice = !line.mid.is_empty() && plan.streams.iter().any(|s| s.mid == line.mid);
         let on_ours = !line.rejected
@@ -52,10 +56,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             ..Part::default()
         };
         if on_ours {
-            let carried = former.locals.get(stream).copied().flatten();
-            let before = carried.filter(|local| unused.iter().any(|(l, _)| l == local));
-            let elsewhere = elsewhere(former, offer, stream);
-            part.sent = take_fitting(&mut unused, line, before, &elsewhere);
+            part.carry((line, offer), (stream, former), &mut unused);
             part.received = wish.receiving().and_then(|r| choose_received(r, line));
             part.kept = part.sent.is_none() && two_way::keeps(wish, line, kind, &mut unknown);
         }
@@ -68,10 +69,17 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         let received = part.received.as_ref();
         let msid = offer.msid(line.index);
         agree(stream, &config, sent, received, msid, &mut plan.agreed);
-        plan.locals.push(part.sent.map(|(local, _)| local));
+        plan.locals.push(part.local);
         plan.streams.push(config);
     }
+    layers::keep(wish, former, &mut plan);
     refuse_what_is_apart(offer, first, &mut plan);
+    let with_line: Vec<usize> = StreamConfig::with_line(&plan.streams)
+        .map(|(at, _)| at)
+        .collect();
+    for (stream, (line, _)) in with_line.into_iter().zip(offer.audio_video()) {
+        read_layers(stream, line, &mut plan);
+    }
     let idle = |stream: &StreamConfig| stream.direction == Direction::Inactive;
     if plan.streams.iter().all(idle) && former.agreed.is_empty() {
         return Err(match obstacle {
@@ -82,13 +90,15 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             None => no_common_codec(wish, offer),
         });
     }
-    plan.left_out = left_out(&unused, offer, obstacle);
+    plan.left_out.extend(left_out(&unused, offer, obstacle));
     Ok(plan)
 }
 
 /// What has nothing to do before the first m-line in use has no transport either.
 fn refuse_what_is_apart(offer: &Remote, first: Option<usize>, plan: &mut Agreement) {
-    for ((line, _), config) in offer.audio_video().zip(&mut plan.streams) {
+    let streams = plan.streams.iter_mut().enumerate();
+    let streams = streams.filter(|(index, stream)| stream.has_line(*index));
+    for ((line, _), (_, config)) in offer.audio_video().zip(streams) {
         if first.is_some_and(|first| !offer.bundled(first, line.index)) {
             config.codecs.clear();
         }
@@ -122,9 +132,42 @@ struct Part {
     on_ours: bool,
     /// The stream that we send, and the remote's codec for it.
     sent: Option<(usize, Codec)>,
+    /// That stream, unless it is another layer, which has a place of its own.
+    local: Option<usize>,
+    /// Which layer it is, where it has others; they were told apart by rid.
+    layer: Option<SentLayer>,
+    by_rid: bool,
     received: Option<Codec>,
     /// Something will be sent whose codec is not known yet.
     kept: bool,
+}
+
+impl Part {
+    /// Takes what goes on `line`, which is that of stream `stream`: what it carried before, if that is
+    /// still `unused`, or what fits.
+    fn carry(
+        &mut self,
+        (line, offer): (&MediaLine, &Remote),
+        (stream, former): (usize, &Agreement),
+        unused: &mut Vec<(usize, &Sending)>,
+    ) {
+        let carried: Vec<usize> = layers::carried(stream, former).collect();
+        let is_unused = |local: &usize| unused.iter().any(|(unused, _)| unused == local);
+        let before = carried.iter().copied().find(is_unused);
+        let elsewhere = elsewhere(former, offer, stream);
+        self.sent = take_fitting(unused, line, before, &elsewhere);
+        let own = former.locals.get(stream).copied().flatten();
+        let is_layer = |local: &usize| carried.contains(local) && Some(*local) != own;
+        unused.retain(|(local, _)| !is_layer(local));
+        let sent = self.sent.as_ref().map(|(local, _)| *local);
+        self.local = sent.filter(|local| !is_layer(local));
+        if sent.is_none_or(|local| carried.contains(&local))
+            && let Some(former) = former.streams.get(stream)
+        {
+            self.layer.clone_from(&former.layer);
+            self.by_rid = former.extension(HeaderExtension::Rid).is_some();
+        }
+    }
 }
 
 fn config(
@@ -151,13 +194,17 @@ fn config(
         (None, None) if part.on_ours => idle_codec(line),
         (None, None) => Vec::new(),
     };
+    let mut brought = sent.map(|s| s.extensions.clone()).unwrap_or_default();
+    if part.by_rid {
+        brought.extend([HeaderExtension::Rid, HeaderExtension::RepairedRid]);
+    }
     // Who only sends takes what it writes; who does nothing keeps to what its wish is.
     let sends_alone = !receives && (sends || wish.receiving().is_none());
     let extensions = extensions::answered(
         &offer.header_extensions(line.index),
         kind,
         sends_alone,
-        sent.map(|s| s.extensions.as_slice()).unwrap_or_default(),
+        &brought,
     );
     let layers = match wish.receiving() {
         Some(receiving) if receives => {
@@ -175,17 +222,18 @@ fn config(
         fec: None,
         rtcp_rsize: line.rtcp_rsize,
         layers,
-        layer: None,
+        layer: part.layer.clone(),
     }
 }
 
 /// Streams that other m-lines carry, and may go on carrying.
 fn elsewhere(former: &Agreement, offer: &Remote, stream: usize) -> Vec<usize> {
-    let lines = offer.audio_video().enumerate();
-    let receiving = lines.filter(|(_, (line, _))| !line.rejected && line.direction.receives);
+    let known = StreamConfig::with_line(&former.streams).map(|(index, _)| index);
+    let receiving = offer.audio_video().zip(known);
+    let receiving = receiving.filter(|((line, _), _)| !line.rejected && line.direction.receives);
     receiving
-        .filter(|(index, _)| *index != stream)
-        .filter_map(|(index, _)| former.locals.get(index).copied().flatten())
+        .filter(|(_, index)| *index != stream)
+        .flat_map(|(_, index)| layers::carried(index, former))
         .collect()
 }
 

@@ -51,7 +51,7 @@ pub fn read_answer(offered: &Agreement, answer: &Remote) -> Option<Agreement> {
     let sends = |stream: &StreamConfig| stream.direction.sends();
     if offered.streams.iter().any(sends)
         || gives_media(answer)
-        || answer.audio_video().count() != offered.streams.len()
+        || answer.audio_video().count() != StreamConfig::with_line(&offered.streams).count()
     {
         return None;
     }

@@ -5,10 +5,10 @@
 use crate::media::codec::MediaKind;
 use crate::media::header_extension::HeaderExtension;
 use crate::media::layers::Choice;
-use crate::peer::{Layer, SentLayer, StreamConfig};
+use crate::peer::{Direction, Layer, SentLayer, StreamConfig};
 use crate::sdp::{MediaLine, Msid, Remote, RidDirection};
 
-use super::{Agreement, Sending};
+use super::{Agreement, Sending, Wish};
 
 /// Streams of one m-line that are told apart; a description with more is of the rest's making.
 const MOST: usize = 8;
@@ -155,7 +155,7 @@ pub(super) fn join(
     let Some(line) = offered.streams.get(of).cloned() else {
         return false;
     };
-    offered.streams.push(StreamConfig {
+    let stream = StreamConfig {
         fec: None,
         layer: Some(SentLayer {
             of,
@@ -163,20 +163,54 @@ pub(super) fn join(
             sends: true,
         }),
         ..line
+    };
+    // The place of one that left, so that layers may come and go for ever.
+    let places = offered.streams.iter_mut().zip(&mut offered.locals);
+    let mut left = places.filter(|(stream, carries)| {
+        let layer = stream.layer.as_ref();
+        carries.is_none() && layer.is_some_and(|layer| layer.of == of)
     });
-    offered.locals.push(Some(local));
+    if let Some((place, carries)) = left.next() {
+        (*place, *carries) = (stream, Some(local));
+    } else {
+        offered.streams.push(stream);
+        offered.locals.push(Some(local));
+    }
     true
 }
 
-/// What the m-line of stream `index` carries: its own stream or, if that is gone, another layer.
-pub(super) fn carried(index: usize, agreement: &Agreement) -> Option<usize> {
+/// What the m-line of stream `index` carries: its own stream, and then the other layers.
+pub(super) fn carried(index: usize, agreement: &Agreement) -> impl Iterator<Item = usize> + Clone {
     let own = agreement.locals.get(index).copied().flatten();
     let streams = agreement.streams.iter().zip(&agreement.locals);
-    let mut others = streams.filter_map(|(stream, local)| {
+    let others = streams.filter_map(move |(stream, local)| {
         let layer = stream.layer.as_ref()?;
-        local.filter(|_| layer.of == index)
+        local.filter(|local| layer.of == index && Some(*local) != own)
     });
-    own.or_else(|| others.next())
+    own.into_iter().chain(others)
+}
+
+/// Puts those of `former`'s layers into `plan` whose place is next there. [`read_layers`] says later
+/// what becomes of them.
+///
+/// [`read_layers`]: super::read_answer::read_layers
+pub(super) fn keep(wish: &Wish, former: &Agreement, plan: &mut Agreement) {
+    let there = |local: &usize| wish.streams().get(*local).is_some_and(|s| !s.removed);
+    let places = former.streams.iter().zip(&former.locals).enumerate();
+    for (index, (stream, local)) in places.skip(plan.streams.len()) {
+        let Some(layer) = stream.layer.clone().filter(|_| !stream.has_line(index)) else {
+            return;
+        };
+        plan.streams.push(StreamConfig {
+            direction: Direction::Inactive,
+            layer: Some(SentLayer {
+                sends: false,
+                ..layer
+            }),
+            ..stream.clone()
+        });
+        plan.locals.push(local.filter(there));
+    }
 }
 
 /// What stream `local`, whose m-line is to be that of stream `index`, brings along; and which layer

@@ -42,7 +42,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         let layer = offered.streams.get(index).and_then(|s| s.layer.as_ref());
         // The m-line stays while other layers are in it.
         for idle in [index, layer.map_or(index, |layer| layer.of)] {
-            let carried = layers::carried(idle, offered).is_some();
+            let carried = layers::carried(idle, offered).next().is_some();
             if let Some(stream) = offered.streams.get_mut(idle).filter(|_| !carried) {
                 stream.direction = Direction::Inactive;
             }

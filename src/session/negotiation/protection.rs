@@ -66,10 +66,12 @@ fn numbered(wanted: Wanted, taken: &mut Vec<u8>) -> Protection {
 
 /// Takes what is `wanted` into our answer where `offer` has it.
 pub fn answer(wanted: Option<Wanted>, offer: &Remote, plan: &mut Agreement) {
-    for (stream, (line, kind)) in plan.streams.iter_mut().zip(offer.audio_video()) {
+    let lines = plan.streams.iter_mut().enumerate();
+    let lines = lines.filter(|(index, stream)| stream.has_line(*index));
+    for ((_, stream), (line, kind)) in lines.zip(offer.audio_video()) {
         let flows = stream.direction != Direction::Inactive && !stream.codecs.is_empty();
         stream.fec = wanted
-            .filter(|_| kind == MediaKind::Video && flows)
+            .filter(|_| kind == MediaKind::Video && flows && stream.layer.is_none())
             .filter(|wanted| fits(*wanted, stream))
             .and_then(|wanted| theirs(wanted, line));
     }

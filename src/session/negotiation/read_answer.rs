@@ -23,12 +23,7 @@ pub fn read_answer(
     answer: &Remote,
 ) -> Result<Agreement, CallError> {
     let lines: Vec<_> = answer.audio_video().collect();
-    let with_line: Vec<(usize, &StreamConfig)> = offered
-        .streams
-        .iter()
-        .enumerate()
-        .filter(|(index, stream)| stream.has_line(*index))
-        .collect();
+    let with_line: Vec<_> = StreamConfig::with_line(&offered.streams).collect();
     let same_kinds = lines.len() == with_line.len()
         && lines
             .iter()
@@ -52,7 +47,7 @@ pub fn read_answer(
     let mut first = None;
     for ((line, _), (stream, offered_line)) in lines.iter().zip(with_line) {
         let own = offered.locals.get(stream).copied().flatten();
-        let local = layers::carried(stream, offered);
+        let local = layers::carried(stream, offered).next();
         let on_ours = !line.rejected && shares_transport(answer, &mut first, line.index);
         let mut config = offered_line.clone();
         let flows = Flows::of(
@@ -92,8 +87,8 @@ pub fn read_answer(
     Ok(result)
 }
 
-/// What the answer made of the layers in the m-line of stream `of`, if that carries several.
-fn read_layers(of: usize, line: &MediaLine, result: &mut Agreement) {
+/// What the remote's `line` makes of the layers in the m-line of stream `of`, if that carries several.
+pub(super) fn read_layers(of: usize, line: &MediaLine, result: &mut Agreement) {
     let Some(main) = result
         .streams
         .get(of)

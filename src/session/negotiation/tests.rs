@@ -3,6 +3,8 @@ use super::*;
 use crate::media::codec::supported;
 use crate::media::header_extension::HeaderExtension;
 
+mod layers;
+
 const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1 a v\r\na=ice-ufrag:a\r\na=ice-pwd:b\r\n\
                     a=fingerprint:sha-256 00\r\n";
 
@@ -355,124 +357,6 @@ fn directions_that_leave_nothing_to_do_are_told_apart_from_codecs() {
     let offer = remote(&[video("v", "sendonly")]);
     let error = answer(&send(&[h264("42e01f")]), &offer).unwrap_err();
     assert!(matches!(error, CallError::NothingFlows { .. }), "{error}");
-}
-
-/// Three layers of one picture, the largest in the middle.
-fn layered(by_rid: bool) -> Wish {
-    let layer = |(rid, pixels): (&str, u32)| Sending {
-        layer: Some(super::OwnLayer {
-            group: "room".to_owned(),
-            rid: if by_rid {
-                rid.to_owned()
-            } else {
-                String::new()
-            },
-            pixels,
-        }),
-        ..Sending::from(supported("VP8").unwrap().with_fmtp(""))
-    };
-    Wish::Send([("m", 2), ("h", 3), ("l", 1)].map(layer).to_vec())
-}
-
-/// An answer that takes the one m-line of `offered`, with these lines more.
-fn answer_with(offered: &Agreement, more: &str) -> Remote {
-    let stream = &offered.streams[0];
-    let pt = stream.codecs[0].payload_type;
-    let extensions: String = stream
-        .extensions
-        .iter()
-        .map(|(id, extension)| format!("a=extmap:{id} {}\r\n", extension.uri()))
-        .collect();
-    remote(&[format!(
-        "m=video 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
-         a=rtpmap:{pt} VP8/90000\r\n{extensions}{more}"
-    )])
-}
-
-fn sent(agreement: &Agreement) -> Vec<(usize, Option<&str>)> {
-    let agreed = agreement.agreed.iter();
-    agreed.map(|agreed| (agreed.local, agreed.rid())).collect()
-}
-
-#[test]
-fn layers_of_one_picture_share_an_m_line_the_largest_first() {
-    let wish = layered(true);
-    let offered = first_offer(&wish);
-    assert_eq!(offered.locals, [Some(1), Some(0), Some(2)]);
-    assert!(offered.streams.iter().all(|s| s.mid == "0"));
-    let rids = "a=rid:h recv\r\na=rid:m recv\r\na=rid:l recv\r\n";
-    let all = answer_with(&offered, &format!("{rids}a=simulcast:recv h;m;l\r\n"));
-    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
-    assert_eq!(
-        sent(&agreed),
-        [(1, Some("h")), (0, Some("m")), (2, Some("l"))]
-    );
-    let again = super::offer(&wish, &agreed);
-    assert_eq!(
-        again.streams, agreed.streams,
-        "another offer changes nothing"
-    );
-}
-
-#[test]
-fn layers_go_on_when_the_largest_leaves_and_end_with_the_last() {
-    let mut wish = layered(true);
-    let offered = first_offer(&wish);
-    let rids = "a=rid:h recv\r\na=rid:m recv\r\na=rid:l recv\r\na=simulcast:recv h;m;l\r\n";
-    let all = answer_with(&offered, rids);
-    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
-    remove(&mut wish, &[1]);
-    let offered = super::offer(&wish, &agreed);
-    assert_eq!(offered.locals, [None, Some(0), Some(2)]);
-    assert_eq!(offered.streams[0].direction, Direction::SendOnly);
-    let agreed = super::read_answer(&wish, &offered, &all).unwrap();
-    assert_eq!(sent(&agreed), [(0, Some("m")), (2, Some("l"))]);
-    let sends = |s: &StreamConfig| s.layer.as_ref().is_some_and(|layer| layer.sends);
-    let sending: Vec<bool> = agreed.streams.iter().map(sends).collect();
-    assert_eq!(sending, [false, true, true]);
-    assert!(agreed.left_out.is_empty());
-    remove(&mut wish, &[0, 2]);
-    let offered = super::offer(&wish, &agreed);
-    assert_eq!(offered.streams[0].direction, Direction::Inactive);
-}
-
-fn remove(wish: &mut Wish, gone: &[usize]) {
-    let Wish::Send(streams) = wish else {
-        unreachable!()
-    };
-    gone.iter().for_each(|at| streams[*at].removed = true);
-}
-
-#[test]
-fn layers_that_an_answer_pauses_or_leaves_out_are_not_sent_and_named() {
-    let wish = layered(true);
-    let offered = first_offer(&wish);
-    let rids = "a=rid:h recv\r\na=rid:m recv\r\n";
-    let some = answer_with(&offered, &format!("{rids}a=simulcast:recv ~h;m\r\n"));
-    let agreed = super::read_answer(&wish, &offered, &some).unwrap();
-    assert_eq!(sent(&agreed), [(0, Some("m"))]);
-    let left_out: Vec<_> = agreed.left_out.iter().map(|(local, _)| *local).collect();
-    assert_eq!(left_out, [1, 2]);
-    assert!(agreed.left_out[0].1.contains("pauses layer h"));
-}
-
-#[test]
-fn a_remote_without_simulcast_gets_the_largest_layer_without_a_rid() {
-    let wish = layered(true);
-    let offered = first_offer(&wish);
-    let agreed = super::read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
-    assert_eq!(sent(&agreed), [(1, None)]);
-    assert_eq!(agreed.left_out.len(), 2);
-    let extensions = &agreed.agreed[0].extensions;
-    assert!(!extensions.iter().any(|(_, e)| *e == HeaderExtension::Rid));
-}
-
-#[test]
-fn layers_by_ssrc_need_no_word_of_the_answer() {
-    let wish = layered(false);
-    let offered = first_offer(&wish);
-    let agreed = super::read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
-    assert_eq!(sent(&agreed), [(1, None), (0, None), (2, None)]);
 }
 
 /// With an m-line of data channels besides `lines`.
