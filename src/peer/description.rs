@@ -305,7 +305,6 @@ fn data_part(
 }
 
 fn source_lines(out: &mut String, own: &Own<'_>, stream: &StreamConfig, index: usize) {
-    let (ssrc, rtx) = own.ssrcs.get(index).copied().unwrap_or_default();
     let cname = own.cname;
     match &stream.msid {
         Some(msid) => line(out, &format!("a=msid:{msid}")),
@@ -321,6 +320,9 @@ fn source_lines(out: &mut String, own: &Own<'_>, stream: &StreamConfig, index: u
         let ssrcs = layers.iter().filter_map(|(at, _)| own.ssrcs.get(*at));
         return simulcast_sources(out, cname, &ssrcs.copied().collect::<Vec<_>>(), repaired);
     }
+    // Of layers the one that is left.
+    let sent = layers.first().map_or(index, |(at, _)| *at);
+    let (ssrc, rtx) = own.ssrcs.get(sent).copied().unwrap_or_default();
     if repaired {
         line(out, &format!("a=ssrc-group:FID {ssrc} {rtx}"));
     }
@@ -387,12 +389,12 @@ fn layer_lines(out: &mut String, own: &Own<'_>, index: usize, old_form: bool) {
     );
 }
 
-/// The streams that we send in the m-line of stream `index`, if they are several.
+/// The layers that we send in the m-line of stream `index`, if there may be several.
 fn sent_layers<'a>(own: &'a Own<'_>, index: usize) -> impl Iterator<Item = (usize, &'a SentLayer)> {
     let several = own.streams.get(index).is_some_and(|s| s.layer.is_some());
     let streams = own.streams.iter().enumerate().filter(move |_| several);
     let layers = streams.filter_map(|(at, stream)| Some((at, stream.layer.as_ref()?)));
-    layers.filter(move |(_, layer)| layer.of == index)
+    layers.filter(move |(_, layer)| layer.of == index && layer.sends)
 }
 
 fn fec_lines(out: &mut String, fec: &Protection) {

@@ -194,6 +194,18 @@ impl Outbound {
                     .collect();
                 state.streams.push(SendStream::new(config.kind, &taken));
             }
+            if state
+                .streams
+                .get(index)
+                .is_some_and(|s| s.kind != config.kind)
+            {
+                // An m-line that was refused before may be used for another kind.
+                state.stop(index, false);
+                if let Some(stream) = state.streams.get_mut(index) {
+                    let ssrcs = [stream.ssrc, stream.rtx_ssrc, stream.fec_ssrc];
+                    *stream = SendStream::new(config.kind, &ssrcs);
+                }
+            }
             let refused = config.layer.as_ref().is_some_and(|layer| !layer.sends);
             let sends = config.direction.sends() && !refused;
             if !sends || config.codecs.is_empty() {

@@ -371,12 +371,14 @@ impl SinkCall {
         track.codec.as_ref().map(|codec| codec.kind)
     }
 
-    /// The remote does not take `track`, or does after all.
-    pub fn set_left_out(&self, track: usize, left_out: bool) {
-        if let Some(track) = self.lock().all.get_mut(track) {
-            track.left_out = left_out;
-        }
+    /// The remote does not take `track`, or does after all. Gives what it was before.
+    pub fn set_left_out(&self, track: usize, left_out: bool) -> bool {
+        let mut tracks = self.lock();
+        let place = tracks.all.get_mut(track).map(|track| &mut track.left_out);
+        let before = place.map(|place| std::mem::replace(place, left_out));
+        drop(tracks);
         self.adaptation.look_again();
+        before.unwrap_or_default()
     }
 
     /// The picture of which `track` is a layer, and how many pixels it has in it.

@@ -52,8 +52,10 @@ impl RsWebRtcSink {
                 let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
                 let sent = streams.iter().filter(|s| s.direction.sends());
                 let taken = sent.filter_map(|s| call.track_sent_as(s.local));
-                taken.for_each(|track| call.set_left_out(track, false));
-                self.agreed(call, streams, teller);
+                let anew = taken
+                    .filter(|track| call.set_left_out(*track, false))
+                    .collect();
+                self.agreed(call, streams, anew, teller);
             }
             Event::Connected(info) => {
                 let in_need = self.in_need(|_, sink| sink.start_at_key_frame());
@@ -103,18 +105,19 @@ impl RsWebRtcSink {
         true
     }
 
-    /// Tracks that waited for an agreement go on.
+    /// Tracks that waited for an agreement go on, and those that the remote takes `anew`.
     fn agreed(
         &self,
         call: &Arc<SinkCall>,
         streams: Vec<AgreedStream>,
+        anew: Vec<usize>,
         teller: &mut report::Teller,
     ) {
         let during_call = call.gate.is_open();
         let agreed: Vec<usize> = streams
             .iter()
             .filter_map(|s| call.track_sent_as(s.local))
-            .filter(|track| call.gate.is_pending(*track))
+            .filter(|track| call.gate.is_pending(*track) || anew.contains(track))
             .collect();
         let in_need = self.in_need(|track, sink| agreed.contains(&track) && sink.agreed());
         agreed

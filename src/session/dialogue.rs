@@ -97,8 +97,12 @@ impl Call {
         self.end_what_does_not_go_on(&told);
         self.shared.set_agreed(agreement.agreed.clone());
         let left_out = agreement.left_out.clone();
-        self.agreement = agreement;
+        let former = std::mem::replace(&mut self.agreement, agreement).locals;
         for (local, reason) in left_out {
+            // An offer of ours that gave way to the remote's comes next, with what it added.
+            if self.offer_due && self.may_offer && !former.contains(&Some(local)) {
+                continue;
+            }
             self.told_left_out.push(local);
             self.tell(Event::LeftOut(local, reason)).await;
         }

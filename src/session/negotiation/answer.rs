@@ -39,6 +39,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
     let mut unknown = wish.unknown().to_vec();
     let mut first = None;
     let mut obstacle = None;
+    let mut refused = Vec::new();
     for (line, kind) in offer.audio_video() {
         layers::keep(wish, former, &mut plan);
         let stream = plan.streams.len();
@@ -59,6 +60,8 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
             part.carry((line, offer), (stream, former), &mut unused);
             part.received = wish.receiving().and_then(|r| choose_received(r, line));
             part.kept = part.sent.is_none() && two_way::keeps(wish, line, kind, &mut unknown);
+        } else {
+            refused.push(stream);
         }
         let mut config = config(offer, line, kind, &part, wish);
         without_useless_feedback(&mut config.codecs, &config.extensions);
@@ -69,10 +72,15 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
         let received = part.received.as_ref();
         let msid = offer.msid(line.index);
         agree(stream, &config, sent, received, msid, &mut plan.agreed);
+        if let Some(local) = part.local.filter(|_| part.sent.is_none()) {
+            let reason = "the remote's offer does not take its m-line now";
+            plan.left_out.push((local, reason.to_owned()));
+        }
         plan.locals.push(part.local);
         plan.streams.push(config);
     }
     layers::keep(wish, former, &mut plan);
+    layers::refuse(&refused, &mut plan);
     refuse_what_is_apart(offer, first, &mut plan);
     let with_line: Vec<usize> = StreamConfig::with_line(&plan.streams)
         .map(|(at, _)| at)
@@ -80,6 +88,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
     for (stream, (line, _)) in with_line.into_iter().zip(offer.audio_video()) {
         read_layers(stream, line, &mut plan);
     }
+    plan.agreed.sort_by_key(|agreed| agreed.stream);
     let idle = |stream: &StreamConfig| stream.direction == Direction::Inactive;
     if plan.streams.iter().all(idle) && former.agreed.is_empty() {
         return Err(match obstacle {
@@ -134,9 +143,8 @@ struct Part {
     sent: Option<(usize, Codec)>,
     /// That stream, unless it is another layer, which has a place of its own.
     local: Option<usize>,
-    /// Which layer it is, where it has others; they were told apart by rid.
+    /// Which layer it is, where it has others.
     layer: Option<SentLayer>,
-    by_rid: bool,
     received: Option<Codec>,
     /// Something will be sent whose codec is not known yet.
     kept: bool,
@@ -152,20 +160,22 @@ impl Part {
         unused: &mut Vec<(usize, &Sending)>,
     ) {
         let carried: Vec<usize> = layers::carried(stream, former).collect();
-        let is_unused = |local: &usize| unused.iter().any(|(unused, _)| unused == local);
-        let before = carried.iter().copied().find(is_unused);
+        let there: Vec<usize> = unused.iter().map(|(local, _)| *local).collect();
+        let before = carried.iter().copied().find(|local| there.contains(local));
         let elsewhere = elsewhere(former, offer, stream);
         self.sent = take_fitting(unused, line, before, &elsewhere);
         let own = former.locals.get(stream).copied().flatten();
         let is_layer = |local: &usize| carried.contains(local) && Some(*local) != own;
-        unused.retain(|(local, _)| !is_layer(local));
         let sent = self.sent.as_ref().map(|(local, _)| *local);
         self.local = sent.filter(|local| !is_layer(local));
-        if sent.is_none_or(|local| carried.contains(&local))
-            && let Some(former) = former.streams.get(stream)
-        {
-            self.layer.clone_from(&former.layer);
-            self.by_rid = former.extension(HeaderExtension::Rid).is_some();
+        let layer = former.streams.get(stream).and_then(|s| s.layer.as_ref());
+        if layer.is_some() && sent.is_none() {
+            // It may go on later, and has its place till then.
+            self.local = own.filter(|local| there.contains(local));
+        }
+        unused.retain(|(local, _)| !is_layer(local) && self.local != Some(*local));
+        if sent.is_none_or(|local| carried.contains(&local)) {
+            self.layer = layer.cloned();
         }
     }
 }
@@ -195,7 +205,7 @@ fn config(
         (None, None) => Vec::new(),
     };
     let mut brought = sent.map(|s| s.extensions.clone()).unwrap_or_default();
-    if part.by_rid {
+    if part.layer.as_ref().is_some_and(|l| !l.rid.is_empty()) {
         brought.extend([HeaderExtension::Rid, HeaderExtension::RepairedRid]);
     }
     // Who only sends takes what it writes; who does nothing keeps to what its wish is.

@@ -130,26 +130,25 @@ fn together(one: &Sending, other: &Sending) -> bool {
     }
 }
 
-/// Puts stream `local` into the m-line of the layers that are offered already; `false`: it has to
-/// begin one.
+/// Puts stream `local` into the m-line of the layers that are offered already, at a place that is
+/// `vacant`, or behind all others; `false`: it has to begin one.
 pub(super) fn join(
     local: usize,
     sending: &Sending,
     streams: &[Sending],
     offered: &mut Agreement,
+    vacant: &mut Vec<usize>,
 ) -> bool {
     let Some(own) = &sending.layer else {
         return false;
     };
-    let lines = offered.locals.iter().enumerate();
-    let mut lines = lines.filter_map(|(index, carries)| Some((index, (*carries)?)));
-    let found = lines.find(|(index, other)| {
-        let layered = |stream: &StreamConfig| stream.layer.is_some() && stream.has_line(*index);
-        let stream = offered.streams.get(*index);
-        let other = streams.get(*other).filter(|other| !other.removed);
-        stream.is_some_and(layered) && other.is_some_and(|other| together(sending, other))
+    let carried = offered.streams.iter().zip(&offered.locals);
+    let mut others = carried.filter_map(|(stream, local)| {
+        let other = streams.get((*local)?).filter(|other| !other.removed)?;
+        let layer = stream.layer.as_ref().filter(|_| together(sending, other))?;
+        Some(layer.of)
     });
-    let Some(of) = found.map(|(index, _)| index) else {
+    let Some(of) = others.next() else {
         return false;
     };
     let Some(line) = offered.streams.get(of).cloned() else {
@@ -164,19 +163,39 @@ pub(super) fn join(
         }),
         ..line
     };
-    // The place of one that left, so that layers may come and go for ever.
-    let places = offered.streams.iter_mut().zip(&mut offered.locals);
-    let mut left = places.filter(|(stream, carries)| {
-        let layer = stream.layer.as_ref();
-        carries.is_none() && layer.is_some_and(|layer| layer.of == of)
-    });
-    if let Some((place, carries)) = left.next() {
-        (*place, *carries) = (stream, Some(local));
-    } else {
-        offered.streams.push(stream);
-        offered.locals.push(Some(local));
+    let of_line = |index: &usize| {
+        let stream = offered.streams.get(*index);
+        let layer = stream.and_then(|stream| stream.layer.as_ref());
+        layer.is_some_and(|layer| layer.of == of)
+    };
+    let place = vacant.iter().position(of_line).map(|at| vacant.remove(at));
+    match place.and_then(|at| offered.streams.get_mut(at).zip(offered.locals.get_mut(at))) {
+        Some((place, carries)) => (*place, *carries) = (stream, Some(local)),
+        None => {
+            offered.streams.push(stream);
+            offered.locals.push(Some(local));
+        }
     }
     true
+}
+
+/// Only layers that are there are announced, and those to which the remote may say no.
+pub(super) fn announce(offered: &mut Agreement) {
+    for (stream, local) in offered.streams.iter_mut().zip(&offered.locals) {
+        if let Some(layer) = &mut stream.layer {
+            layer.sends = local.is_some();
+        }
+    }
+}
+
+/// The m-lines of these streams are refused, and their layers with them.
+pub(super) fn refuse(lines: &[usize], plan: &mut Agreement) {
+    for (stream, local) in plan.streams.iter().zip(&mut plan.locals) {
+        let of = stream.layer.as_ref().map(|layer| layer.of);
+        if of.is_some_and(|of| lines.contains(&of)) {
+            *local = None;
+        }
+    }
 }
 
 /// What the m-line of stream `index` carries: its own stream, and then the other layers.

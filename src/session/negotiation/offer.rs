@@ -36,6 +36,12 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
                     .is_some_and(|s| s.direction == Direction::Inactive && !s.codecs.is_empty())
         })
         .collect();
+    // The places of layers that had left before: what leaves now ends first.
+    let locals = offered.locals.iter().enumerate();
+    let mut vacant: Vec<usize> = locals
+        .filter(|(_, l)| l.is_none())
+        .map(|(at, _)| at)
+        .collect();
     let gone = |local: &mut Option<usize>| removed(*local).then(|| *local = None).is_some();
     let left: Vec<bool> = offered.locals.iter_mut().map(gone).collect();
     for (index, _) in left.iter().enumerate().filter(|(_, left)| **left) {
@@ -59,7 +65,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         if sending.removed || offered.locals.contains(&Some(local)) {
             continue;
         }
-        if layers::join(local, sending, streams, offered) {
+        if layers::join(local, sending, streams, offered, &mut vacant) {
             continue;
         }
         let kind = sending.codec.kind;
@@ -96,6 +102,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         });
         offered.locals.push(Some(local));
     }
+    layers::announce(offered);
 }
 
 fn add_receiving(receiving: &Receiving, offered: &mut Agreement) {

@@ -77,6 +77,7 @@ pub fn read_answer(
         }
         read_layers(stream, line, &mut result);
     }
+    result.agreed.sort_by_key(|agreed| agreed.stream);
     let asked = |stream: &StreamConfig| stream.direction != Direction::Inactive;
     if !result.streams.iter().any(asked)
         && offered.agreed.is_empty()
@@ -104,7 +105,7 @@ pub(super) fn read_layers(of: usize, line: &MediaLine, result: &mut Agreement) {
         .position(|agreed| agreed.stream == of && agreed.direction.sends());
     let mut agreed = agreed.map(|at| result.agreed.remove(at));
     // To a remote without simulcast the first goes as if there were no others.
-    let alone = layers::is_alone(&main, line);
+    let alone = agreed.is_some() && layers::is_alone(&main, line);
     if alone {
         let named = |extension: &HeaderExtension| {
             matches!(

@@ -200,15 +200,79 @@ fn layers_go_on_after_an_offer_of_the_remotes_though_the_largest_has_left() {
 
 #[test]
 fn a_layer_that_comes_back_has_the_place_of_one_that_left() {
+    for gone in [0, 1] {
+        let (mut wish, agreed) = layers_and_sound(true);
+        let answer = remote(&[line_with(&agreed, ALL), audio("1", "recvonly")]);
+        remove(&mut wish, &[gone]);
+        let offered = offer(&wish, &agreed);
+        let announced: Vec<_> = offered.streams.iter().map(announced).collect();
+        let agreed = read_answer(&wish, &offered, &answer).unwrap();
+        let Wish::Send(streams) = &mut wish else {
+            unreachable!()
+        };
+        let mut back = streams[gone].clone();
+        back.removed = false;
+        streams.push(back);
+        let again = offer(&wish, &agreed);
+        let mut locals = [Some(1), Some(0), Some(2), Some(3)];
+        let place = locals.iter().position(|l| *l == Some(gone)).unwrap();
+        locals[place] = Some(4);
+        assert_eq!(again.locals, locals);
+        assert!(!announced[place] && again.streams[..3].iter().all(super::layers::announced));
+    }
+}
+
+fn announced(stream: &StreamConfig) -> bool {
+    stream.layer.as_ref().is_some_and(|layer| layer.sends)
+}
+
+#[test]
+fn a_layer_does_not_take_the_place_of_one_that_leaves_at_the_same_time() {
     let (mut wish, agreed) = layers_and_sound(true);
-    remove(&mut wish, &[0]);
     let Wish::Send(streams) = &mut wish else {
         unreachable!()
     };
     let mut back = streams[0].clone();
+    streams[0].removed = true;
     back.removed = false;
     streams.push(back);
     let offered = offer(&wish, &agreed);
-    assert_eq!(offered.locals, [Some(1), Some(4), Some(2), Some(3)]);
-    assert_eq!(offered.streams.len(), 4);
+    assert_eq!(
+        offered.locals,
+        [Some(1), None, Some(2), Some(3), Some(4)],
+        "its SSRC is still that of another stream"
+    );
+}
+
+#[test]
+fn layers_that_a_remote_stopped_for_a_while_are_all_back_when_it_takes_them_again() {
+    let (wish, agreed) = layers_and_sound(true);
+    // A description that takes nothing names no layers, and no extensions of theirs.
+    let held = line_with(&agreed, "").replace("recvonly", "inactive");
+    let held = held
+        .replace("a=extmap:5", "a=x:")
+        .replace("a=extmap:6", "a=x:");
+    let held = remote(&[held, audio("1", "recvonly")]);
+    let stopped = super::super::answer(&wish, &held, &agreed).unwrap();
+    assert_eq!(rids(&stopped), [(3, 3, None)]);
+    assert_eq!(stopped.locals, agreed.locals);
+    let mut left_out: Vec<_> = stopped.left_out.iter().map(|(local, _)| *local).collect();
+    left_out.sort_unstable();
+    assert_eq!(left_out, [0, 1, 2]);
+    let back = remote(&[line_with(&agreed, ALL), audio("1", "recvonly")]);
+    let back = super::super::answer(&wish, &back, &stopped).unwrap();
+    assert_eq!(rids(&back), rids(&agreed));
+}
+
+#[test]
+fn layers_of_an_m_line_that_is_refused_are_offered_anew() {
+    let (wish, agreed) = layers_and_sound(true);
+    let refused = line_with(&agreed, "").replace("m=video 9", "m=video 0");
+    let offer_of = remote(&[refused, audio("1", "recvonly")]);
+    let rest = super::super::answer(&wish, &offer_of, &agreed).unwrap();
+    assert_eq!(rest.locals, [None, None, None, Some(3)]);
+    let anew = offer(&wish, &rest);
+    assert_eq!(anew.locals[4..], [Some(1), Some(0), Some(2)]);
+    assert!(anew.streams[4].has_line(4));
+    assert_eq!(StreamConfig::with_line(&anew.streams).count(), 3);
 }
