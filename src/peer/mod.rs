@@ -202,8 +202,14 @@ pub struct BitrateLimits {
     pub min: u64,
     /// Assumed before anything is known of the path, within the other two. A changed one begins anew.
     pub start: u64,
-    /// Never estimated to be more.
+    /// Never estimated to be more. [`BitrateLimits::UNLIMITED`]: what is sent has the bitrate that it
+    /// has, and no more than twice that is looked for.
     pub max: u64,
+}
+
+impl BitrateLimits {
+    /// As [`Self::max`]: no encoder follows the estimate.
+    pub const UNLIMITED: u64 = 1_000_000_000_000;
 }
 
 impl Default for BitrateLimits {

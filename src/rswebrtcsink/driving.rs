@@ -33,8 +33,6 @@ use self::telling::post;
 
 /// Links change without a word to us.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// More than any path carries.
-const UNLIMITED: u64 = 1_000_000_000_000;
 /// An Opus stream, where its encoder does not say.
 const NOMINAL_AUDIO: u64 = 64_000;
 
@@ -340,10 +338,13 @@ impl Driving {
         let mut limits = congestion.limits();
         let mut films = self.pads.iter().filter(|pad| pad.video).peekable();
         if films.peek().is_some() && films.all(|pad| pad.encoders.is_empty()) {
-            limits.max = UNLIMITED;
+            limits.max = BitrateLimits::UNLIMITED;
         } else {
             let beside: u64 = self.films().map(Flow::bound).sum();
-            limits.max = limits.max.saturating_add(beside).min(UNLIMITED);
+            limits.max = limits
+                .max
+                .saturating_add(beside)
+                .min(BitrateLimits::UNLIMITED);
         }
         limits
     }

@@ -316,7 +316,7 @@ impl Bandwidth {
             }
             self.rate.probed(result, now);
             self.loss.probed(result);
-            self.probes.found(result, max, now);
+            self.probes.found(result, self.useful(), now);
         }
         let follows = self
             .demand
@@ -330,6 +330,17 @@ impl Bandwidth {
         {
             self.rate.probed(acknowledged, now);
         }
+    }
+
+    /// What could be made use of, bit/s: on a fast path each probe would find room for the next, twice
+    /// as large, until one of many megabytes fills the socket of a receiver that stands still.
+    fn useful(&self) -> f64 {
+        let max = self.limits.max as f64;
+        if self.limits.max < BitrateLimits::UNLIMITED {
+            return max;
+        }
+        let demand = self.demand.map_or(0.0, |(demand, _)| demand);
+        max.min(probe::WANTED * demand)
     }
 
     fn consider_probe(&mut self, now: Instant) {

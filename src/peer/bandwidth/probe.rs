@@ -29,7 +29,7 @@ const DROP: f64 = 0.8;
 /// Probes to find that again go so far beyond.
 const BEYOND: f64 = 1.1;
 /// Nobody needs to know of more than this, of what is made; ...
-const WANTED: f64 = 2.0;
+pub(super) const WANTED: f64 = 2.0;
 /// ... nor of what lies so near to it.
 const FULL: f64 = 0.95;
 /// A probe that is followed by a decrease so soon was wrong: the next comes after twice the time.
@@ -295,7 +295,8 @@ impl Probes {
         Some((estimate + shown.rate) / 2.0)
     }
 
-    /// A probe has shown `result`, and what it is worth was taken over: perhaps there is more.
+    /// A probe has shown `result`, and what it is worth was taken over: perhaps there is more, up to
+    /// what is of use, `max`.
     pub(super) fn found(&mut self, result: f64, max: f64, now: Instant) {
         if self.further.is_some_and(|least| result >= least) && result < max {
             let known = self.before_drop.map_or(max, |(rate, _)| BEYOND * rate);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::simulation::{Feedback, Flow, Simulation, limits};
+use crate::peer::BitrateLimits;
 
 const BACK: Duration = Duration::from_millis(25);
 const SEEDS: std::ops::Range<u64> = 1..6;
@@ -253,6 +254,18 @@ fn an_encoder_that_makes_little_is_no_reason_to_grow() {
         let mut run = Simulation::new(link, BACK, seed, vec![flow]);
         run.run(seconds(40.0));
         run.check(run.sent(0, 20.0, 40.0) < 440_000.0, "hardly any padding");
+    }
+}
+
+#[test]
+fn a_film_looks_for_no_more_than_it_needs() {
+    for seed in SEEDS {
+        let flow = Flow::new(limits(30_000, 2_048_000, BitrateLimits::UNLIMITED)).fixed(2.5e6);
+        let mut run = Simulation::new("rate=1000M queue=200ms delay=1ms", BACK, seed, vec![flow]);
+        run.run(seconds(10.0));
+        run.check(run.target(0, 2.0, 10.0) > 2.5e6, "it fits");
+        run.check(run.sent(0, 0.0, 2.0) < 3.5e6, "probed little");
+        run.check(run.sent(0, 2.0, 10.0) < 2.75e6, "and less later");
     }
 }
 
