@@ -55,10 +55,6 @@ class FilmTest(gst.ProcessTest):
 class WholeFilm(FilmTest):
     """Sent to the end."""
 
-    # Each picture is to arrive, and these films have one key frame. Beside browsers that take both cores a run of
-    # datagrams at 0.6 s was lost in one of 40 calls, and not repaired: not understood yet.
-    alone = True
-
     def test_h264_three_times_of_three(self):
         film = media.h264_mp4(8)
         for turn in range(3):
