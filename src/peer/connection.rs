@@ -258,10 +258,12 @@ impl WebRtcPeer {
 
     /// What was pushed leaves: on this thread, or where many peers share it, on the driver's.
     fn leave(&self) {
-        match &*lock(&self.stage) {
-            Stage::Up(link) if self.config.inline => link.transport.pump(),
-            _ => self.shared.nudge.wake(),
-        }
+        let link = match &*lock(&self.stage) {
+            Stage::Up(link) if self.config.inline => link.clone(),
+            _ => return self.shared.nudge.wake(),
+        };
+        // Not under the lock: another stream's thread would wait for this one to send.
+        link.transport.pump();
     }
 
     fn start_watching(&self, link: &Arc<Link>, role: Role) {

@@ -463,6 +463,13 @@ mod imp {
             }
             if track.needs_key {
                 let start = frames.iter().position(|f| f.key).unwrap_or(frames.len());
+                if start > 0 {
+                    gst::debug!(
+                        CAT,
+                        imp = self,
+                        "{start} dropped: a key frame is waited for"
+                    );
+                }
                 frames.drain(..start);
                 track.needs_key = frames.is_empty();
             }

@@ -16,6 +16,8 @@ const PACKETS: usize = 5;
 const ENOUGH: f64 = 0.8;
 /// Nothing is heard any more of a probe that was asked for so long ago.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// No probe has more bytes, or it would fill the socket of a receiver that has the least of buffers.
+const MOST_BYTES: f64 = 128_000.0;
 /// Probes that wait or are under way; the oldest go.
 const MAX_PROBES: usize = 8;
 /// The first ones, of the start rate.
@@ -156,7 +158,7 @@ impl Probes {
                 id: self.next,
                 rate: rate as u64,
                 packets: PACKETS,
-                bytes: (rate * DURATION / 8.0) as usize,
+                bytes: (rate * DURATION / 8.0).min(MOST_BYTES) as usize,
             },
             reason,
             asked: now,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use self::redundancy::Redundancy;
 use super::tail::Tail;
+use crate::media::codec::MediaKind;
 
 /// Missing packets of one source that are kept track of; more are not a loss but an outage.
 const MOST_HOLES: usize = 1000;
@@ -34,6 +35,9 @@ const AMBIGUOUS: u32 = 6;
 const MOST_BACKOFF: u32 = 3;
 /// No sender keeps its packets for much longer, whatever we would wait.
 const LONGEST_AGE: Duration = Duration::from_secs(2);
+/// A reader waits for what is missing of a picture from when it noticed, since it cannot tell of when
+/// each packet is. After a longer pause a new picture is there sooner than all that was missed.
+const LONGEST_STALL: Duration = Duration::from_secs(1);
 /// The longest wait for a packet that was overtaken, before it is asked for.
 const MOST_REORDERING: Duration = Duration::from_millis(40);
 /// The wait for overtaken packets is halved in this time without one.
@@ -158,6 +162,8 @@ struct Hole {
 pub(super) struct Requests {
     /// The remote repeats packets by RTX: what comes late without was overtaken.
     rtx: bool,
+    /// Packets are made at even times, as those of sound are.
+    even: bool,
     /// In the order of their numbers.
     holes: VecDeque<Hole>,
     next: Option<Instant>,
@@ -171,10 +177,11 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// For a source whose packets are repeated by RTX, or under their own SSRC.
-    pub(super) fn new(rtx: bool) -> Self {
+    /// For a source whose packets are repeated by RTX, or under their own SSRC; of sound or pictures.
+    pub(super) fn new(rtx: bool, kind: MediaKind) -> Self {
         Self {
             rtx,
+            even: kind == MediaKind::Audio,
             holes: VecDeque::new(),
             next: None,
             reordering: Reordering::default(),
@@ -230,7 +237,9 @@ impl Requests {
             return;
         }
         let due = now + self.reordering.wait(now);
+        // This side may have stood still, with the packets lost at its socket.
         let pause = now.saturating_duration_since(newest);
+        let stalled = !self.even && pause <= LONGEST_STALL;
         for (nth, number) in (1..=count).zip(before.saturating_sub(count)..) {
             if self.holes.len() >= MOST_HOLES {
                 // overflow: what is oldest has the least chance to come in time.
@@ -240,7 +249,11 @@ impl Requests {
             self.holes.push_back(Hole {
                 number,
                 // Between those that came: after a pause the first are too old to be of use.
-                expected: newest + pause * nth / (count + 1),
+                expected: if stalled {
+                    now
+                } else {
+                    newest + pause * nth / (count + 1)
+                },
                 noticed: now,
                 due,
                 asked: None,

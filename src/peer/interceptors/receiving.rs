@@ -255,7 +255,8 @@ impl MediaPath {
         }
         let mut source = Source::new(stream, codec.clock_rate, header.sequence_number, now);
         if codec.feedback.iter().any(|feedback| feedback == "nack") {
-            source.requests = Some(Requests::new(codec.rtx_payload_type.is_some()));
+            let rtx = codec.rtx_payload_type.is_some();
+            source.requests = Some(Requests::new(rtx, codec.kind));
         }
         source.key_frames = KeyFrames::new(codec, header.timestamp);
         self.sources.insert(header.ssrc, source);

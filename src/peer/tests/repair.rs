@@ -221,13 +221,23 @@ fn what_is_repaired_is_counted() {
 fn a_key_frame_is_asked_for_only_when_repair_is_out_of_time() {
     let (net, _) = call(&vp8(), 25, "loss=10%", 30, 1);
     assert_eq!(net.back.plis, 0);
-    // Nothing comes for longer than the reader waits.
-    let mut net = net_of(&vp8(), 25, "delay=25ms; 1s: loss=100%; 1.25s: loss=0%");
-    let queue = net.receiver.shared.lines()[0].inbound.clone();
-    queue.set_patience(ms(200), ms(0));
-    net.video(3, 9);
-    assert!(net.back.nacks > 0);
-    assert!((1..=4).contains(&net.back.plis), "{:?}", net.back);
+    let outage = |until: &str| {
+        let link = format!("delay=25ms; 1s: loss=100%; {until}: loss=0%");
+        let mut net = net_of(&vp8(), 25, &link);
+        let queue = net.receiver.shared.lines()[0].inbound.clone();
+        queue.set_patience(ms(200), ms(0));
+        net.video(4, 9);
+        net
+    };
+    // The reader learns of a short one at its end, and waits from then on.
+    let short = outage("1.25s");
+    assert_eq!(
+        (short.back.plis, short.receiver.stats(0).packets_lost),
+        (0, 0)
+    );
+    let long = outage("2.25s");
+    assert!(long.back.nacks > 0);
+    assert!((1..=4).contains(&long.back.plis), "{:?}", long.back);
 }
 
 #[test]

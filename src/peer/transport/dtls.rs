@@ -225,7 +225,12 @@ impl Dtls {
                 for event in events {
                     match event {
                         EndpointEvent::HandshakeComplete => progress.srtp = self.complete(),
-                        EndpointEvent::PeerClosed => self.state = DtlsState::Closed,
+                        // Whoever was refused closes, too: that explains nothing.
+                        EndpointEvent::PeerClosed
+                            if !matches!(self.state, DtlsState::Failed(_)) =>
+                        {
+                            self.state = DtlsState::Closed;
+                        }
                         EndpointEvent::ApplicationData(packet) => progress.data.push(packet),
                         _ => {}
                     }

@@ -18,7 +18,7 @@ impl Test {
         if let Some(round_trip) = round_trip {
             (0..100).for_each(|_| answers.measured(ms(round_trip)));
         }
-        let mut requests = Requests::new(true);
+        let mut requests = Requests::new(true, MediaKind::Video);
         // Tests of redundancy turn it on again.
         requests.redundancy.needless = 1000;
         Self {
@@ -152,8 +152,9 @@ fn where_few_answers_fit_into_the_time_the_first_is_not_waited_for() {
 }
 
 #[test]
-fn after_a_pause_what_is_too_old_by_then_is_given_up() {
+fn after_a_pause_sound_that_is_too_old_by_then_is_given_up() {
     let mut test = Test::new(Some(50), 200);
+    test.requests.even = true;
     let answers = &test.answers;
     let mut came = |number, skipped, at| {
         let now = test.start + ms(at);
@@ -166,6 +167,26 @@ fn after_a_pause_what_is_too_old_by_then_is_given_up() {
     // One each 30 ms: those up to 103 should have come 200 ms ago.
     assert_eq!(asked, [(300, (104..110).collect())]);
     assert_eq!(given_up, Some((300, 103)));
+}
+
+#[test]
+fn after_a_stall_all_of_a_picture_is_asked_for_as_the_reader_waits_for_all() {
+    let asked_after = |pause: u64| {
+        let mut test = Test::new(Some(5), 200);
+        let start = test.start;
+        let mut came = |number, skipped, at| {
+            let answers = &test.answers;
+            test.requests
+                .came(number, skipped, true, How::Sent, start + ms(at), answers);
+        };
+        came(100, 0, 0);
+        came(110, 9, pause);
+        let (asked, _) = test.run(pause);
+        asked.into_iter().flat_map(|(_, numbers)| numbers).count()
+    };
+    assert_eq!(asked_after(450), 9);
+    // The answer is a new picture by then.
+    assert!(asked_after(2000) < 9);
 }
 
 #[test]
@@ -243,7 +264,7 @@ fn where_packets_overtake_each_other_they_are_waited_for() {
 #[test]
 fn without_rtx_a_repair_is_told_by_its_time() {
     let mut test = Test::new(Some(50), 1000);
-    test.requests = Requests::new(false);
+    test.requests = Requests::new(false, MediaKind::Video);
     test.missing(102, 2, 0);
     test.run(0);
     assert!(!test.found(100, How::Sent, 10));
