@@ -5,6 +5,7 @@ Every process is the leader of a process group of its own and is killed, with al
 ends. Waits are for an event and have a deadline; nothing here sleeps for a fixed time.
 """
 
+import bisect
 import collections
 import contextlib
 import json
@@ -255,7 +256,8 @@ class Joint:
         record = Joint.Passed(time.monotonic(), origin.name, message)
         target.write(json.dumps(message).encode() + b"\n")
         with self.changed:
-            self.passed.append(record)
+            # The answer to what was just written may be here first.
+            bisect.insort(self.passed, record, key=lambda entry: entry.time)
             self.changed.notify_all()
 
     def of_type(self, kind, origin=None):
