@@ -139,8 +139,6 @@ fn interval(rate: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use rtc::shared::marshal::MarshalSize;
-
     use super::*;
     use crate::media::codec::{Codec, MediaKind};
 
