@@ -119,7 +119,8 @@ impl RsWebRtcSink {
             .filter_map(|s| call.track_sent_as(s.local))
             .filter(|track| call.gate.is_pending(*track) || anew.contains(track))
             .collect();
-        let in_need = self.in_need(|track, sink| agreed.contains(&track) && sink.agreed());
+        let in_need = self
+            .in_need(|track, sink| agreed.contains(&track) && sink.agreed(anew.contains(&track)));
         agreed
             .iter()
             .for_each(|track| call.gate.set_pending(*track, false));

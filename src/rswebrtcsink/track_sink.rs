@@ -74,8 +74,9 @@ impl TrackSink {
     /// The track was agreed on during a call. The peer was told first and may have taken its key
     /// frame by now, behind which nothing is to be left out: only the streaming thread knows, and
     /// sees to it with the next frame. Tells whether a key frame is to be asked for meanwhile.
-    pub fn agreed(&self) -> bool {
-        self.imp().agreed()
+    /// `anew`: the remote did not take the track before, also of a film.
+    pub fn agreed(&self, anew: bool) -> bool {
+        self.imp().agreed(anew)
     }
 
     /// Asks upstream for a key frame.
@@ -218,12 +219,16 @@ mod imp {
             })
         }
 
-        pub fn agreed(&self) -> bool {
+        pub fn agreed(&self, anew: bool) -> bool {
+            if anew {
+                self.started.store(false, Ordering::Relaxed);
+            }
             let started = self.started.load(Ordering::Relaxed);
             self.lock().as_mut().is_some_and(|track| {
-                track.agreed = true;
+                let begins = anew || track.hold == Some(false);
+                track.agreed = begins;
                 track.key_asked = Some(Instant::now());
-                track.hold == Some(false) && !started
+                begins && !started
             })
         }
 
@@ -459,7 +464,7 @@ mod imp {
             }
             let mut started = self.started.load(Ordering::Relaxed);
             if std::mem::take(&mut track.agreed) && !started {
-                track.needs_key = track.hold == Some(false);
+                track.needs_key = true;
             }
             if track.needs_key {
                 let start = frames.iter().position(|f| f.key).unwrap_or(frames.len());

@@ -100,7 +100,9 @@ impl Call {
         let former = std::mem::replace(&mut self.agreement, agreement).locals;
         for (local, reason) in left_out {
             // An offer of ours that gave way to the remote's comes next, with what it added.
-            if self.offer_due && self.may_offer && !former.contains(&Some(local)) {
+            let known = former.contains(&Some(local));
+            let has_place = self.agreement.locals.contains(&Some(local));
+            if self.offer_due && self.may_offer && !known && !has_place {
                 continue;
             }
             self.told_left_out.push(local);

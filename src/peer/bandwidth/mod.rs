@@ -316,7 +316,7 @@ impl Bandwidth {
             }
             self.rate.probed(result, now);
             self.loss.probed(result);
-            self.probes.found(result, self.useful(), now);
+            self.probes.found(result, self.useful(), max, now);
         }
         let follows = self
             .demand

@@ -298,11 +298,13 @@ impl Probes {
     }
 
     /// A probe has shown `result`, and what it is worth was taken over: perhaps there is more, up to
-    /// what is of use, `max`.
-    pub(super) fn found(&mut self, result: f64, max: f64, now: Instant) {
+    /// what is `useful` and to the bound, `max`.
+    pub(super) fn found(&mut self, result: f64, useful: f64, max: f64, now: Instant) {
+        // What is sent on a narrow path tells nothing of what is of use.
+        let known = self.before_drop.map(|(rate, _)| BEYOND * rate);
+        let max = known.unwrap_or(useful).min(max);
         if self.further.is_some_and(|least| result >= least) && result < max {
-            let known = self.before_drop.map_or(max, |(rate, _)| BEYOND * rate);
-            let rate = (STEP * result).min(known).min(max);
+            let rate = (STEP * result).min(max);
             if rate <= result {
                 return;
             }

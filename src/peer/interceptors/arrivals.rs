@@ -27,8 +27,8 @@ pub(super) const SLACK: Duration = Duration::from_millis(20);
 /// So many packets are told of at once, however short the time: feedback has up to two and a half bytes
 /// for each, and one that is larger than a datagram of the path is never sent.
 const MOST: usize = 400;
-/// The recorder allows for that.
-const RECORDER: Duration = Duration::from_millis(5);
+/// When is ours to say, not the recorder's.
+const RECORDER: Duration = Duration::ZERO;
 /// Part of what comes in that feedback may take, as libwebrtc has it.
 const SHARE: f64 = 0.05;
 /// A usual feedback packet with all headers, bits.
@@ -93,6 +93,9 @@ impl Arrivals {
             transport: TransportContext::default(),
             message: AttributedPacket::new(Packet::Rtp(packet)),
         })?;
+        if self.packets >= MOST {
+            self.prepare(now)?;
+        }
         let message = self.recorder.poll_read();
         Ok(message.and_then(|message| match message.message.packet {
             Packet::Rtp(packet) => Some(packet),

@@ -37,7 +37,7 @@ const MOST_BACKOFF: u32 = 3;
 const LONGEST_AGE: Duration = Duration::from_secs(2);
 /// A reader waits for what is missing of a picture from when it noticed, since it cannot tell of when
 /// each packet is. After a longer pause a new picture is there sooner than all that was missed.
-const LONGEST_STALL: Duration = Duration::from_secs(1);
+const LONGEST_STALL: Duration = Duration::from_millis(500);
 /// The longest wait for a packet that was overtaken, before it is asked for.
 const MOST_REORDERING: Duration = Duration::from_millis(40);
 /// The wait for overtaken packets is halved in this time without one.

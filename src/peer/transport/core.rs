@@ -375,7 +375,7 @@ impl Core {
     /// Takes from the media path what may leave by now. `true`: there may be more, for which the
     /// outbox has no room.
     pub(super) fn pump(&mut self) -> bool {
-        let Some(route) = self.ice.route else {
+        let Some(route) = self.ice.route.filter(|_| !self.closed) else {
             return false;
         };
         let socket = self.bases.iter().position(|base| *base == route.local);

@@ -34,7 +34,7 @@ pub struct Track {
     pub packets: Vec<OutboundPacket>,
     pub key: bool,
     pub needs_key: bool,
-    /// It was agreed on since the last frame.
+    /// It was agreed on since the last frame, and is to begin with a key frame.
     pub agreed: bool,
     /// When it was last asked for.
     pub key_asked: Option<Instant>,

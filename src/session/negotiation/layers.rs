@@ -146,7 +146,9 @@ pub(super) fn join(
     let mut others = carried.filter_map(|(stream, local)| {
         let other = streams.get((*local)?).filter(|other| !other.removed)?;
         let layer = stream.layer.as_ref().filter(|_| together(sending, other))?;
-        Some(layer.of)
+        // Not with those that a remote without simulcast does not get.
+        let owner = offered.streams.get(layer.of)?;
+        owner.layer.as_ref().map(|_| layer.of)
     });
     let Some(of) = others.next() else {
         return false;

@@ -276,3 +276,18 @@ fn layers_of_an_m_line_that_is_refused_are_offered_anew() {
     assert!(anew.streams[4].has_line(4));
     assert_eq!(StreamConfig::with_line(&anew.streams).count(), 3);
 }
+
+#[test]
+fn a_layer_that_is_added_for_a_remote_without_simulcast_has_an_m_line_of_its_own() {
+    let mut wish = layered(true);
+    let offered = first_offer(&wish);
+    let agreed = read_answer(&wish, &offered, &answer_with(&offered, "")).unwrap();
+    let Wish::Send(streams) = &mut wish else {
+        unreachable!()
+    };
+    let more = streams[2].clone();
+    streams.push(more);
+    let again = offer(&wish, &agreed);
+    assert_eq!(again.locals, [Some(1), Some(0), Some(2), Some(3)]);
+    assert!(again.streams[3].has_line(3));
+}
