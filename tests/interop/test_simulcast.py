@@ -159,7 +159,7 @@ class SimulcastOut(calls.ForeignCall):
         files = {rid: self.folder / f"{rid}.mkv" for rid in ("h", "m", "l")}
         recorded = "  ".join(f"r.video_{number} ! queue ! matroskamux name=m{number} ! filesink location={file}"
                              for number, file in enumerate(files.values()))
-        src = self.gst(f"rswebrtcsrc name=r {gst.LOCAL} simulcast-layer=all  {recorded}  r.audio_0 ! fakesink name=sound async=false", "rswebrtcsrc", "-m")
+        src = self.gst(f"rswebrtcsrc name=r {gst.LOCAL} simulcast-layer=all  {recorded}  r.audio_0 ! fakesink name=sound async=false", "rswebrtcsrc", "-q")
         application = self.process([foreign.SYSTEM_PYTHON, "-B", gst.PEERS / "growing_sink.py", self.layers(gst.LOCAL, 200)], "application",
                                    env=gst.environment(), cwd=self.folder)
         joint = gst.Joint(application, src)
