@@ -25,6 +25,7 @@ use crate::gst_glue::rtp;
 use crate::logging::SINK as CAT;
 use crate::media::keyframe;
 use crate::media::orientation::Orientation;
+use crate::media::rtp_packet::OutboundFrame;
 
 use super::call::SinkCall;
 use super::gate::{Closed, Passage};
@@ -462,8 +463,7 @@ mod imp {
             if !call.takes_media() {
                 return Ok(gst::FlowSuccess::Ok);
             }
-            let mut started = self.started.load(Ordering::Relaxed);
-            if std::mem::take(&mut track.agreed) && !started {
+            if std::mem::take(&mut track.agreed) && !self.started.load(Ordering::Relaxed) {
                 track.needs_key = true;
             }
             if track.needs_key {
@@ -483,6 +483,13 @@ mod imp {
             if ask && call.may_ask_key_frame(local) {
                 call.makes_key_frames(local, self.obj().ask_key_frame());
             }
+            self.push(&call, local, frames);
+            Ok(gst::FlowSuccess::Ok)
+        }
+
+        /// Only the streaming thread is here, so that what it read of `started` holds.
+        fn push(&self, call: &SinkCall, local: usize, frames: Vec<OutboundFrame>) {
+            let mut started = self.started.load(Ordering::Relaxed);
             for frame in frames {
                 let key = frame.key;
                 let taken = call.push_frame(local, frame);
@@ -496,7 +503,6 @@ mod imp {
                 }
             }
             self.started.store(started, Ordering::Relaxed);
-            Ok(gst::FlowSuccess::Ok)
         }
 
         fn call(&self) -> Option<(Arc<SinkCall>, usize)> {

@@ -82,13 +82,7 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
     layers::keep(wish, former, &mut plan);
     layers::refuse(&refused, &mut plan);
     refuse_what_is_apart(offer, first, &mut plan);
-    let with_line: Vec<usize> = StreamConfig::with_line(&plan.streams)
-        .map(|(at, _)| at)
-        .collect();
-    for (stream, (line, _)) in with_line.into_iter().zip(offer.audio_video()) {
-        read_layers(stream, line, &mut plan);
-    }
-    plan.agreed.sort_by_key(|agreed| agreed.stream);
+    agree_on_layers(offer, &mut plan);
     let idle = |stream: &StreamConfig| stream.direction == Direction::Inactive;
     if plan.streams.iter().all(idle) && former.agreed.is_empty() {
         return Err(match obstacle {
@@ -101,6 +95,16 @@ pub fn answer(wish: &Wish, offer: &Remote, former: &Agreement) -> Result<Agreeme
     }
     plan.left_out.extend(left_out(&unused, offer, obstacle));
     Ok(plan)
+}
+
+/// What `offer` takes of the layers of each m-line.
+fn agree_on_layers(offer: &Remote, plan: &mut Agreement) {
+    let with_line = StreamConfig::with_line(&plan.streams).map(|(at, _)| at);
+    let with_line: Vec<usize> = with_line.collect();
+    for (stream, (line, _)) in with_line.into_iter().zip(offer.audio_video()) {
+        read_layers(stream, line, plan);
+    }
+    plan.agreed.sort_by_key(|agreed| agreed.stream);
 }
 
 /// What has nothing to do before the first m-line in use has no transport either.

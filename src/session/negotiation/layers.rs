@@ -181,6 +181,13 @@ pub(super) fn join(
     true
 }
 
+/// Places that carry nothing.
+pub(super) fn vacant(agreement: &Agreement) -> Vec<usize> {
+    let locals = agreement.locals.iter().enumerate();
+    let vacant = locals.filter(|(_, local)| local.is_none());
+    vacant.map(|(at, _)| at).collect()
+}
+
 /// Only layers that are there are announced, and those to which the remote may say no.
 pub(super) fn announce(offered: &mut Agreement) {
     for (stream, local) in offered.streams.iter_mut().zip(&offered.locals) {

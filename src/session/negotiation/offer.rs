@@ -37,11 +37,7 @@ fn add_sending(streams: &[Sending], offered: &mut Agreement) {
         })
         .collect();
     // The places of layers that had left before: what leaves now ends first.
-    let locals = offered.locals.iter().enumerate();
-    let mut vacant: Vec<usize> = locals
-        .filter(|(_, l)| l.is_none())
-        .map(|(at, _)| at)
-        .collect();
+    let mut vacant = layers::vacant(offered);
     let gone = |local: &mut Option<usize>| removed(*local).then(|| *local = None).is_some();
     let left: Vec<bool> = offered.locals.iter_mut().map(gone).collect();
     for (index, _) in left.iter().enumerate().filter(|(_, left)| **left) {
