@@ -8,6 +8,8 @@
 //! What arrived together goes on together, as a buffer list and a last buffer: a wake-up, a lock and
 //! a look at the clock for all of it.
 
+mod track;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,14 +21,13 @@ use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 
-use crate::gst_glue::caps::rtp_caps;
-use crate::gst_glue::rtp;
 use crate::logging::SRC as CAT;
 use crate::media::codec::Codec;
 use crate::media::orientation::Orientation;
 use crate::media::queue::{InboundQueue, Taken};
 use crate::media::rtp_packet::{Inbound, InboundPacket};
 
+use self::track::{Now, Track};
 use super::batch::Batch;
 use super::latency::Lateness;
 use super::splice::Splice;
@@ -101,101 +102,6 @@ mod imp {
         /// Taken from the queue and not given yet. Only the streaming thread adds to it.
         arrived: Mutex<VecDeque<Inbound>>,
         batch: OnceLock<Arc<Batch>>,
-    }
-
-    struct Track {
-        queue: Arc<InboundQueue>,
-        caps: gst::Caps,
-        codec: Codec,
-        alternatives: Vec<Codec>,
-        /// The payload type that was told to be of no use.
-        refused: Option<u8>,
-        /// Id of the header extension, and what it said last.
-        orientation: Option<(u8, Orientation)>,
-        key_frame: Arc<KeyFrameRequest>,
-        splice: Splice,
-        lateness: Lateness,
-        /// The payload type that went out first, once the call was made again.
-        payload_type: Option<u8>,
-        rtcp_pad: Option<gst::Pad>,
-        /// A buffer went out, and with it the segment.
-        begun: bool,
-        /// It played before it was paused.
-        paused: bool,
-        /// Of the last packet.
-        time: gst::ClockTime,
-    }
-
-    impl Track {
-        /// Whether nothing has to be told downstream before `item`: media of the payload type that
-        /// holds, the same way up as before.
-        fn follows(&self, item: &Inbound) -> bool {
-            let Inbound::Rtp(packet) = item else {
-                return false;
-            };
-            let same_type = packet.payload_type() == Some(self.codec.payload_type);
-            same_type && self.turned(packet).is_none()
-        }
-
-        /// Which way up the picture is from `packet` on, if that is new.
-        fn turned(&self, packet: &InboundPacket) -> Option<Orientation> {
-            let (id, known) = self.orientation?;
-            let value = *packet.extension(id)?.first()?;
-            Some(Orientation::from_cvo(value)).filter(|new| *new != known)
-        }
-
-        /// The buffer of a packet, if it is of the connection that holds now.
-        fn buffer_of(&mut self, packet: InboundPacket, now: Now) -> Option<gst::Buffer> {
-            let payload_type = self.payload_type.unwrap_or(self.codec.payload_type);
-            let clock_rate = self.codec.clock_rate;
-            let packet = self.splice.pass(packet, clock_rate, payload_type)?;
-            // Padding and FEC have the time of media that went before, and nobody waits for them.
-            if !packet.payload.is_empty()
-                && let Some(timestamp) = packet.timestamp()
-            {
-                let lateness = &mut self.lateness;
-                lateness.arrived(timestamp, clock_rate, packet.arrival);
-            }
-            // In PAUSED the pipeline's clock stands still, and the packet's did not.
-            self.time = self.time.max(now.running_time_of(packet.arrival));
-            Some(rtp::inbound(packet, self.time))
-        }
-
-        /// Another payload type of the same encoding; gives the new caps.
-        fn change_to(&mut self, codec: Codec) -> Option<gst::Caps> {
-            let mut caps = rtp_caps(&codec);
-            // Header extensions, where they are announced.
-            let announced = self.caps.structure(0)?;
-            if let Some(structure) = caps.make_mut().structure_mut(0) {
-                for (name, value) in announced.iter().filter(|(n, _)| n.starts_with("extmap-")) {
-                    structure.set_value(name.as_str(), value.clone());
-                }
-            }
-            self.alternatives
-                .push(std::mem::replace(&mut self.codec, codec));
-            if self.payload_type.is_some() {
-                // What goes out keeps its own.
-                return None;
-            }
-            self.caps = caps.clone();
-            Some(caps)
-        }
-    }
-
-    /// One moment by both clocks.
-    #[derive(Clone, Copy)]
-    struct Now {
-        running_time: gst::ClockTime,
-        instant: Instant,
-    }
-
-    impl Now {
-        fn running_time_of(self, arrival: Instant) -> gst::ClockTime {
-            let age = self.instant.saturating_duration_since(arrival).as_nanos();
-            let age = u64::try_from(age).unwrap_or(u64::MAX);
-            let age = gst::ClockTime::try_from(age).unwrap_or(gst::ClockTime::MAX);
-            self.running_time.saturating_sub(age)
-        }
     }
 
     #[glib::object_subclass]
