@@ -4,6 +4,9 @@
 //! Invariant: pushing never blocks. A full queue drops its oldest entry and counts it; the
 //! reader may block, and [`InboundQueue::set_flushing`] always wakes it. What arrives together is
 //! put in together and read together: one lock and at most one wake-up each way.
+//!
+//! A reader that sleeps may have left word what is to be done with what comes ([`Shortcut`]): then
+//! whoever [delivers](InboundQueue::deliver) does it in its place, and it sleeps on.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +41,11 @@ pub enum Taken {
     Ended,
 }
 
+/// What to do with what came, at once, while the reader sleeps: takes from the front what it can,
+/// and leaves what needs the reader. `false` calls the reader whatever is left. It runs under the
+/// queue's lock, so it must neither wait for the reader nor ask the queue anything.
+pub type Shortcut = Box<dyn FnMut(&mut VecDeque<Inbound>) -> bool + Send>;
+
 /// One receiving stream's queue; see the module for its invariant.
 #[derive(Debug)]
 pub struct InboundQueue {
@@ -52,16 +60,62 @@ pub struct InboundQueue {
 /// How long readers wait for a missing packet, unless they say otherwise.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     items: VecDeque<Inbound>,
+    shortcut: Option<Shortcut>,
     /// A reader sleeps: only then is there somebody to wake.
     waiting: bool,
+    /// The reader is to come, though there may be nothing for it.
+    called: bool,
     flushing: bool,
     ended: bool,
     /// Another source follows when this one ends.
     kept: bool,
     dropped: u64,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("items", &self.items.len())
+            .field("waiting", &self.waiting)
+            .field("flushing", &self.flushing)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Adds entries; `false`: none.
+    fn add(&mut self, items: impl IntoIterator<Item = Inbound>, capacity: usize) -> bool {
+        if self.ended {
+            return false;
+        }
+        let before = self.dropped;
+        let held = self.items.len();
+        for item in items {
+            if self.items.len() >= capacity {
+                // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
+                self.items.pop_front();
+                self.dropped += 1;
+            }
+            self.items.push_back(item);
+        }
+        self.items.len() > held || self.dropped > before
+    }
+
+    /// The sleeping reader's part by its shortcut; `false`: it has to come.
+    fn passed(&mut self) -> bool {
+        if !self.waiting || self.flushing {
+            return false;
+        }
+        let Some(shortcut) = &mut self.shortcut else {
+            return false;
+        };
+        self.called = !shortcut(&mut self.items);
+        !self.called && self.items.is_empty()
+    }
 }
 
 fn micros(time: Duration) -> u64 {
@@ -101,22 +155,27 @@ impl InboundQueue {
     /// Adds what arrived together, as [`push`](Self::push) would one by one, under one lock and with
     /// one wake-up.
     pub fn push_all(&self, items: impl IntoIterator<Item = Inbound>) {
-        let mut items = items.into_iter().peekable();
-        if items.peek().is_none() {
-            return;
-        }
         let mut state = self.lock();
-        if state.ended {
-            return;
+        if state.add(items, self.capacity) {
+            self.wake(state);
         }
-        for item in items {
-            if state.items.len() >= self.capacity {
-                // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
-                state.items.pop_front();
-                state.dropped += 1;
-            }
-            state.items.push_back(item);
+    }
+
+    /// As [`push_all`](Self::push_all), for who may do the reader's work: by its [`Shortcut`], if it
+    /// sleeps and left one.
+    pub fn deliver(&self, items: impl IntoIterator<Item = Inbound>) {
+        let mut state = self.lock();
+        if state.add(items, self.capacity) && !state.passed() {
+            self.wake(state);
         }
+    }
+
+    /// What [`deliver`](Self::deliver) does while the reader of [`take`](Self::take) sleeps.
+    pub fn set_shortcut(&self, shortcut: Shortcut) {
+        self.lock().shortcut = Some(shortcut);
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
         let wake = std::mem::take(&mut state.waiting);
         drop(state);
         if wake {
@@ -138,7 +197,8 @@ impl InboundQueue {
     }
 
     /// Waits at most `timeout` for entries and appends all that are there to `into`. The room of an
-    /// empty `into` is used for what comes next: two of them take turns.
+    /// empty `into` is used for what comes next: two of them take turns. [`Taken::Timeout`] comes
+    /// earlier where a [`Shortcut`] calls.
     pub fn take(&self, into: &mut VecDeque<Inbound>, timeout: Duration) -> Taken {
         let mut state = self.wait(timeout);
         if state.flushing {
@@ -160,13 +220,15 @@ impl InboundQueue {
 
     fn wait(&self, timeout: Duration) -> MutexGuard<'_, State> {
         let state = self.lock();
-        let (state, _) = self
+        let (mut state, _) = self
             .changed
             .wait_timeout_while(state, timeout, |s| {
-                s.waiting = s.items.is_empty() && !s.flushing && !s.ended;
+                s.waiting = s.items.is_empty() && !s.flushing && !s.ended && !s.called;
                 s.waiting
             })
             .unwrap_or_else(|poisoned| poisoned.into_inner());
+        // After a timeout, too: nobody sleeps here now.
+        (state.waiting, state.called) = (false, false);
         state
     }
 

@@ -2,11 +2,15 @@
 //! The start of one track inside the source: a private live `PushSrc` that takes RTP from a
 //! call's queue.
 //!
-//! GstBase gives the streaming thread, live states, unlocking and EOS. Sender reports go to the
-//! jitter buffer's RTCP pad from the same thread, so nothing is pushed from a network thread.
+//! GstBase gives the streaming thread, live states, unlocking and EOS. What arrived together goes on
+//! together, as a buffer list: a lock and a look at the clock for all of it.
 //!
-//! What arrived together goes on together, as a buffer list and a last buffer: a wake-up, a lock and
-//! a look at the clock for all of it.
+//! While the streaming thread sleeps, the one that received pushes packets itself (see
+//! [`Shortcut`](crate::media::queue::Shortcut)): behind the pad is a jitter buffer, which takes what
+//! comes and never waits for its own reader. It holds the queue's lock meanwhile, so the streaming
+//! thread cannot be at it too, nor can a flush or a change of state be over. Whatever is more than a
+//! packet that follows another (the first one, other caps, events, sender reports, errors) is left to
+//! the streaming thread.
 
 mod track;
 
@@ -96,12 +100,20 @@ mod imp {
     /// A list of more packets would not help, and is not made.
     const LONGEST_LIST: usize = 256;
 
+    /// What goes on at once.
+    enum Run {
+        One(gst::Buffer),
+        Many(gst::BufferList),
+    }
+
     #[derive(Default)]
     pub struct TrackSrc {
         track: Mutex<Option<Track>>,
         /// Taken from the queue and not given yet. Only the streaming thread adds to it.
         arrived: Mutex<VecDeque<Inbound>>,
         batch: OnceLock<Arc<Batch>>,
+        /// What a push that was not the streaming thread's came to, for it to act on.
+        failed: Mutex<Option<gst::FlowError>>,
     }
 
     #[glib::object_subclass]
@@ -137,6 +149,15 @@ mod imp {
             self.note_pause(transition);
             self.parent_change_state(transition)
         }
+
+        fn send_event(&self, event: gst::Event) -> bool {
+            let sent = self.parent_send_event(event);
+            // GstBase pushes it before the next buffer that it gets.
+            if let Some(track) = self.lock().as_mut() {
+                track.begun = false;
+            }
+            sent
+        }
     }
 
     impl TrackSrc {
@@ -149,9 +170,9 @@ mod imp {
             match transition {
                 gst::StateChange::PlayingToPaused => track.paused = true,
                 gst::StateChange::PausedToPlaying if std::mem::take(&mut track.paused) => {
-                    track.queue.clear();
-                    let request = track.key_frame.clone();
+                    let (queue, request) = (track.queue.clone(), track.key_frame.clone());
                     drop(guard);
+                    queue.clear();
                     self.arrived().clear();
                     request();
                 }
@@ -222,6 +243,9 @@ mod imp {
             let queue = self.queue().ok_or(gst::FlowError::Flushing)?;
             let mut arrived = std::mem::take(&mut *self.arrived());
             let next = loop {
+                if let Some(error) = self.failed().take() {
+                    break Err(error);
+                }
                 if let Some(next) = self.next_buffers(&mut arrived) {
                     break Ok(next);
                 }
@@ -246,6 +270,11 @@ mod imp {
     impl TrackSrc {
         pub fn attach(&self, feed: Feed) {
             let _ = self.batch.set(feed.batch);
+            let weak = self.obj().downgrade();
+            feed.queue.set_shortcut(Box::new(move |arrived| {
+                weak.upgrade()
+                    .is_none_or(|track| track.imp().pass_on(arrived))
+            }));
             *self.lock() = Some(Track {
                 queue: feed.queue,
                 caps: feed.caps,
@@ -320,17 +349,52 @@ mod imp {
             let mut list = gst::BufferList::new_sized(most);
             // infallible: a new list is writable.
             let buffers = list.get_mut()?;
-            for _ in 0..most {
-                if !arrived.front().is_some_and(|item| track.follows(item)) {
-                    break;
-                }
-                if let Some(Inbound::Rtp(packet)) = arrived.pop_front()
-                    && let Some(buffer) = track.buffer_of(packet, now)
-                {
-                    buffers.add(std::mem::replace(&mut last, buffer));
-                }
+            while buffers.len() < most
+                && let Some(buffer) = track.next_following(arrived, now)
+            {
+                buffers.add(std::mem::replace(&mut last, buffer));
             }
             Some(((!list.is_empty()).then_some(list), last))
+        }
+
+        /// From the thread that received, while the streaming thread sleeps, see the module. Takes what
+        /// follows at the front of `arrived`; `false`: the streaming thread has to hear of an error.
+        fn pass_on(&self, arrived: &mut VecDeque<Inbound>) -> bool {
+            let now = self.now();
+            while let Some(run) = self.following(arrived, now) {
+                let pushed = match run {
+                    Run::One(buffer) => self.obj().src_pad().push(buffer),
+                    Run::Many(list) => self.push_list(list),
+                };
+                self.end_batch();
+                if let Err(error) = pushed {
+                    *self.failed() = Some(error);
+                    return false;
+                }
+            }
+            true
+        }
+
+        /// What follows at the front of `arrived`.
+        fn following(&self, arrived: &mut VecDeque<Inbound>, now: Now) -> Option<Run> {
+            let mut guard = self.lock();
+            let track = guard.as_mut().filter(|track| track.begun)?;
+            let first = track.next_following(arrived, now)?;
+            let Some(second) = track.next_following(arrived, now) else {
+                return Some(Run::One(first));
+            };
+            let most = (arrived.len() + 2).min(LONGEST_LIST);
+            let mut list = gst::BufferList::new_sized(most);
+            // infallible: a new list is writable.
+            let buffers = list.get_mut()?;
+            buffers.add(first);
+            buffers.add(second);
+            while buffers.len() < most
+                && let Some(buffer) = track.next_following(arrived, now)
+            {
+                buffers.add(buffer);
+            }
+            Some(Run::Many(list))
         }
 
         /// Not returned to GstBase: one that is stopped meanwhile unrefs the buffer that there would
@@ -463,7 +527,12 @@ mod imp {
             self.lock().as_ref().map(|t| t.queue.clone())
         }
 
-        /// Protects references only; never held over a wait or a push.
+        fn failed(&self) -> MutexGuard<'_, Option<gst::FlowError>> {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Protects references only; never held over a wait, a push or a call of the queue's, which
+        /// calls [`Self::pass_on`] under its own lock.
         fn lock(&self) -> MutexGuard<'_, Option<Track>> {
             self.track
                 .lock()

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MPL-2.0
-//! What came of one stream since the driver last looked for something to send: it is counted under
-//! one lock, and handed over at once.
+//! What came of one stream since it was handed over last: it is counted under one lock, and handed
+//! over at once.
 
 use std::time::Duration;
 
+use super::handover::Handover;
 use crate::media::rtp_packet::Inbound;
 use crate::peer::shared::{Line, lock};
-
-/// More is handed over before the driver is done: a reader may begin with it.
-pub(super) const MOST: usize = 64;
 
 /// See the module.
 #[derive(Default)]
@@ -50,8 +48,28 @@ impl Batch {
         &mut self.more[at]
     }
 
-    /// Hands all of it to `line`.
+    /// Hands all of it to `line`, for its readers to come.
     pub(super) fn flush(&mut self, line: &Line) {
+        self.settle(line);
+        // overflow: the queue drops its oldest entries, and counts them.
+        line.inbound.push_all(self.items.drain(..));
+        for (items, queue) in self.more.iter_mut().zip(&line.more) {
+            // overflow: as above.
+            queue.push_all(items.drain(..));
+        }
+    }
+
+    /// Gives all of it to `handover`, on its way to `line`.
+    pub(super) fn hand_over(&mut self, line: &Line, handover: &mut Handover) {
+        self.settle(line);
+        handover.add(&line.inbound, &mut self.items);
+        for (items, queue) in self.more.iter_mut().zip(&line.more) {
+            handover.add(queue, items);
+        }
+    }
+
+    /// Counts it.
+    fn settle(&mut self, line: &Line) {
         let items = std::mem::take(&mut self.items);
         let more = std::mem::take(&mut self.more);
         let came = std::mem::take(self);
@@ -68,12 +86,6 @@ impl Batch {
             stats.jitter = came.jitter.or(stats.jitter);
             let round_trip = came.round_trip.map(|time| time.as_secs_f64());
             stats.round_trip_time = round_trip.or(stats.round_trip_time);
-        }
-        // overflow: the queue drops its oldest entries, and counts them.
-        line.inbound.push_all(self.items.drain(..));
-        for (items, queue) in self.more.iter_mut().zip(&line.more) {
-            // overflow: as above.
-            queue.push_all(items.drain(..));
         }
     }
 }

@@ -20,6 +20,7 @@ use super::arrivals::Arrivals;
 use super::batch::Batch as Came;
 use super::by_ssrc::BySsrc;
 use super::congestion::Congestion;
+use super::handover::Handover;
 use super::history::History;
 use super::layers::Layers;
 use super::nack::AnswerTime;
@@ -145,13 +146,23 @@ impl MediaPath {
         }
     }
 
-    /// Hands over what came.
+    /// Hands over what came, for readers to come.
     pub(super) fn flush(&mut self) {
         if std::mem::take(&mut self.has_come) {
             let lines = self.lines.iter();
             lines
                 .zip(&mut self.came)
                 .for_each(|(line, came)| came.flush(line));
+        }
+    }
+
+    /// As [`flush`](Self::flush), by way of `handover`.
+    pub(in crate::peer) fn hand_over(&mut self, handover: &mut Handover) {
+        if std::mem::take(&mut self.has_come) {
+            let lines = self.lines.iter();
+            lines
+                .zip(&mut self.came)
+                .for_each(|(line, came)| came.hand_over(line, handover));
         }
     }
 

@@ -9,6 +9,7 @@ mod arrivals;
 mod batch;
 mod by_ssrc;
 mod congestion;
+mod handover;
 mod history;
 mod key_frames;
 mod layers;
@@ -29,4 +30,5 @@ mod source;
 mod spare;
 mod tail;
 
+pub(super) use handover::Handover;
 pub(super) use media_path::MediaPath;

@@ -18,7 +18,6 @@ use rtc::rtp;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::{Marshal, MarshalSize};
 
-use super::batch::MOST;
 use super::key_frames::KeyFrames;
 use super::media_path::MediaPath;
 use super::nack::{How, Requests};
@@ -211,9 +210,6 @@ impl MediaPath {
         } else {
             (0, false)
         };
-        let Some(line) = self.lines.get(stream) else {
-            return;
-        };
         let wire = wire.filter(|_| !changed);
         let written = || {
             header.padding = false;
@@ -222,17 +218,13 @@ impl MediaPath {
         let begins = |whole: &Bytes| whole.slice(..whole.len().saturating_sub(payload.len()));
         let kept = wire.as_ref().map(begins);
         if let (Some(header), Some(came)) = (kept.or_else(written), self.came.get_mut(stream)) {
-            let items = came.items_of(output);
-            items.push(Inbound::Rtp(InboundPacket {
+            came.items_of(output).push(Inbound::Rtp(InboundPacket {
                 arrival: now,
                 header,
                 payload,
                 whole: wire,
             }));
             self.has_come = true;
-            if items.len() >= MOST {
-                came.flush(line);
-            }
         }
     }
 

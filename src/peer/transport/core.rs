@@ -20,7 +20,7 @@ use super::sctp::Sctp;
 use super::servers::{Handled, Servers};
 use super::srtp::Srtp;
 use crate::media::codec::MediaKind;
-use crate::peer::interceptors::MediaPath;
+use crate::peer::interceptors::{Handover, MediaPath};
 use crate::peer::shared::{Shared, lock};
 use crate::peer::{Direction, PeerError, PeerEvent, TransportInfo};
 use crate::sdp;
@@ -264,6 +264,11 @@ impl Core {
             log::trace!(target: "rswebrtc::peer", "not taken: {error}");
         }
         read.is_ok()
+    }
+
+    /// Gives what came of the streams.
+    pub(super) fn hand_over(&mut self, handover: &mut Handover) {
+        self.media.hand_over(handover);
     }
 
     /// The handshake is over.

@@ -2,15 +2,18 @@
 //! The task of one call: reads its sockets, keeps its time, and sends what no streaming thread
 //! does.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::task::Poll;
 use std::time::Instant;
 
 use super::Transport;
 use super::alarm::Alarm;
+use super::core::Core;
 use super::socket::Socket;
+use crate::peer::interceptors::Handover;
 
 /// System calls that read, in a row: then there is time for the rest.
 const READS: usize = 4;
@@ -94,13 +97,16 @@ impl Transport {
 
     /// Takes what is there at a socket; `false`: all of it.
     fn read(&self, index: usize, socket: &Socket) -> bool {
-        // Not locked while the kernel is asked for the first time.
-        let mut core = None;
         for _ in 0..READS {
+            // Not locked while the kernel is asked.
+            let mut core = None;
             let read = socket.receive(|from, datagram| {
                 let (core, now) = core.get_or_insert_with(|| (self.core(), Instant::now()));
                 core.read(index, from, datagram, *now);
             });
+            if let Some((core, _)) = core {
+                self.deliver(core);
+            }
             match read {
                 Ok(true) => {}
                 Ok(false) => return false,
@@ -112,5 +118,18 @@ impl Transport {
             }
         }
         true
+    }
+
+    /// What came goes to its streams, without the lock.
+    fn deliver(&self, mut core: MutexGuard<'_, Core>) {
+        thread_local! {
+            /// Its room is the thread's.
+            static HANDOVER: RefCell<Handover> = RefCell::default();
+        }
+        HANDOVER.with_borrow_mut(|handover| {
+            core.hand_over(handover);
+            drop(core);
+            handover.deliver();
+        });
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What a track source knows of its track, and how a packet of it becomes a buffer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -55,6 +56,22 @@ impl Track {
         let (id, known) = self.orientation?;
         let value = *packet.extension(id)?.first()?;
         Some(Orientation::from_cvo(value)).filter(|new| *new != known)
+    }
+
+    /// The next buffer at the front of `arrived` for which nothing has to be told before.
+    pub(super) fn next_following(
+        &mut self,
+        arrived: &mut VecDeque<Inbound>,
+        now: Now,
+    ) -> Option<gst::Buffer> {
+        while arrived.front().is_some_and(|item| self.follows(item)) {
+            if let Some(Inbound::Rtp(packet)) = arrived.pop_front()
+                && let Some(buffer) = self.buffer_of(packet, now)
+            {
+                return Some(buffer);
+            }
+        }
+        None
     }
 
     /// The buffer of a packet, if it is of the connection that holds now.
