@@ -275,6 +275,13 @@ impl InboundQueue {
         self.lock().dropped
     }
 
+    /// A reader sleeps.
+    #[cfg(test)]
+    pub fn is_awaited(&self) -> bool {
+        let state = self.lock();
+        state.waiting && !state.flushing && !state.called
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Poisoned only if a reader panicked; the queue itself is never left half changed.
         self.state
@@ -359,6 +366,60 @@ mod tests {
         queue.push(report(8));
         assert_eq!(number(queue.pop(Duration::ZERO)), 7);
         assert!(matches!(queue.pop(Duration::MAX), Popped::Ended));
+    }
+
+    /// A reader that tells what it takes; its shortcut takes reports below 100, and fails at 200.
+    fn reader(queue: &std::sync::Arc<InboundQueue>) -> std::sync::mpsc::Receiver<Vec<u8>> {
+        let (read, was_read) = std::sync::mpsc::channel();
+        queue.set_shortcut(Box::new(|items| {
+            let first = |items: &VecDeque<Inbound>| match items.front() {
+                Some(Inbound::SenderReport(bytes)) => bytes[0],
+                _ => 100,
+            };
+            while first(items) < 100 {
+                items.pop_front();
+            }
+            first(items) != 200 || items.pop_front().is_none()
+        }));
+        std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let mut taken = VecDeque::new();
+                while let Taken::Items | Taken::Timeout = queue.take(&mut taken, Duration::MAX) {
+                    let taken = taken.drain(..).map(|item| number(Popped::Item(item)));
+                    read.send(taken.collect()).unwrap();
+                }
+            }
+        });
+        was_read
+    }
+
+    #[test]
+    fn a_sleeping_reader_has_its_shortcut_taken_and_comes_for_the_rest() {
+        let queue = std::sync::Arc::new(InboundQueue::new(8));
+        let was_read = reader(&queue);
+        let slept = || {
+            while !queue.is_awaited() {
+                std::thread::yield_now();
+            }
+        };
+        slept();
+        queue.deliver([1, 2].map(report));
+        assert!(queue.is_awaited(), "it sleeps on");
+        queue.deliver([3, 100, 4].map(report));
+        assert_eq!(was_read.recv().unwrap(), [100, 4]);
+        slept();
+        queue.deliver([5, 200].map(report));
+        assert!(was_read.recv().unwrap().is_empty(), "it was called");
+        slept();
+        queue.push(report(6));
+        assert_eq!(
+            was_read.recv().unwrap(),
+            [6],
+            "who only pushes leaves it to the reader"
+        );
+        queue.end();
+        assert!(was_read.recv().is_err());
     }
 
     #[test]

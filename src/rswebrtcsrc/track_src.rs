@@ -12,6 +12,8 @@
 //! packet that follows another (the first one, other caps, events, sender reports, errors) is left to
 //! the streaming thread.
 
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::collections::VecDeque;
@@ -250,6 +252,7 @@ mod imp {
                     break Ok(next);
                 }
                 match queue.take(&mut arrived, Duration::from_secs(3600)) {
+                    Taken::Items | Taken::Timeout if self.is_paused() => arrived.clear(),
                     Taken::Items | Taken::Timeout => {}
                     Taken::Flushing => break Err(gst::FlowError::Flushing),
                     Taken::Ended => {
@@ -378,7 +381,7 @@ mod imp {
         /// What follows at the front of `arrived`.
         fn following(&self, arrived: &mut VecDeque<Inbound>, now: Now) -> Option<Run> {
             let mut guard = self.lock();
-            let track = guard.as_mut().filter(|track| track.begun)?;
+            let track = guard.as_mut().filter(|t| t.begun && !t.paused)?;
             let first = track.next_following(arrived, now)?;
             let Some(second) = track.next_following(arrived, now) else {
                 return Some(Run::One(first));
@@ -404,6 +407,10 @@ mod imp {
                 batch.begin();
             }
             self.obj().src_pad().push_list(list)
+        }
+
+        fn is_paused(&self) -> bool {
+            self.lock().as_ref().is_some_and(|track| track.paused)
         }
 
         pub fn lateness(&self) -> Option<Duration> {

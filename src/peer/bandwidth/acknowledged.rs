@@ -23,9 +23,11 @@ const MIN_PACKETS: usize = 10;
 /// What counts as now while a queue stands, µs.
 const RECENT: i64 = 150_000;
 
+/// Times in µs: all of the window is looked at with each feedback.
 #[derive(Debug, Clone, Copy)]
 struct Packet {
-    sent: Instant,
+    /// Since [`Acknowledged::epoch`].
+    sent: i64,
     arrival: i64,
     size: usize,
 }
@@ -35,6 +37,8 @@ struct Packet {
 pub(super) struct Acknowledged {
     /// In the order of arrival.
     packets: VecDeque<Packet>,
+    /// When the first packet was sent.
+    epoch: Option<Instant>,
     room: Room,
 }
 
@@ -45,8 +49,13 @@ impl Acknowledged {
     }
 
     pub(super) fn add(&mut self, packet: &Arrived) {
+        let epoch = *self.epoch.get_or_insert(packet.sent);
+        let sent = match packet.sent.checked_duration_since(epoch) {
+            Some(later) => micros(later),
+            None => -micros(epoch.saturating_duration_since(packet.sent)),
+        };
         let new = Packet {
-            sent: packet.sent,
+            sent,
             arrival: packet.arrival,
             size: packet.size,
         };
@@ -80,13 +89,10 @@ impl Acknowledged {
     /// Of the last moment, bit/s: what the path carries now, if a queue stands before it.
     pub(super) fn recent(&self) -> Option<f64> {
         let last = self.packets.back()?.arrival;
-        let count = self
+        let before = self
             .packets
-            .iter()
-            .rev()
-            .take_while(|packet| last.saturating_sub(packet.arrival) <= RECENT)
-            .count()
-            .max(MIN_PACKETS);
+            .partition_point(|packet| last.saturating_sub(packet.arrival) > RECENT);
+        let count = (self.packets.len() - before).max(MIN_PACKETS);
         (self.packets.len() >= count).then(|| rate(self.packets.iter().rev().take(count)))?
     }
 }
@@ -96,7 +102,7 @@ fn rate<'a>(packets: impl Iterator<Item = &'a Packet>) -> Option<f64> {
     let (mut total, mut first_size) = (0usize, 0usize);
     let (mut longest, mut second) = (0i64, 0i64);
     let mut arrivals: Option<(i64, i64)> = None;
-    let mut departures: Option<(Instant, Instant, usize)> = None;
+    let mut departures: Option<(i64, i64, usize)> = None;
     for packet in packets {
         total += packet.size;
         first_size = packet.size;
@@ -124,7 +130,7 @@ fn rate<'a>(packets: impl Iterator<Item = &'a Packet>) -> Option<f64> {
         .saturating_sub(pauses)
         .max(1_000);
     let receive_rate = (total - first_size) as f64 * 8e6 / received as f64;
-    let sent = micros(newest.saturating_duration_since(oldest));
+    let sent = newest - oldest;
     if sent == 0 {
         return Some(receive_rate);
     }

@@ -9,11 +9,13 @@ use rtc::interceptor::{
     TwccReceiverInterceptor,
 };
 use rtc::rtp;
+use rtc::rtp::header::Extension;
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 
 use super::media_path::stream_info;
+use super::transport_wide;
 use crate::media::header_extension::HeaderExtension;
 use crate::peer::shared::Line;
 
@@ -37,6 +39,11 @@ const FEEDBACK_SIZE: f64 = 68.0 * 8.0;
 /// Notes arrivals with webrtc's recorder, and says how often to tell of them.
 pub(super) struct Arrivals {
     recorder: TwccReceiverInterceptor,
+    /// What the recorder is shown of each packet, and gives back: nothing but its source and its
+    /// number.
+    shown: Option<rtp::Packet>,
+    /// Id of the transport-wide number.
+    number: Option<u8>,
     /// The next feedback leaves no sooner.
     due: Option<Instant>,
     /// The last one left.
@@ -51,6 +58,8 @@ impl Default for Arrivals {
         let recorder = TwccReceiverBuilder::new().with_interval(RECORDER).build();
         Self {
             recorder,
+            shown: None,
+            number: None,
             due: None,
             told: None,
             bytes: 0,
@@ -70,8 +79,15 @@ impl Arrivals {
             let info = stream_info(codec, 0, None, Some(id));
             (!info.rtp_header_extensions.is_empty()).then_some(info)
         });
-        match receiving.next() {
-            Some(info) => self.recorder.bind_remote_stream(&info),
+        let info = receiving.next();
+        self.listen(info.as_ref());
+    }
+
+    fn listen(&mut self, info: Option<&StreamInfo>) {
+        let ids = info.and_then(|info| info.rtp_header_extensions.first());
+        self.number = ids.and_then(|extension| u8::try_from(extension.id).ok());
+        match info {
+            Some(info) => self.recorder.bind_remote_stream(info),
             None => self.recorder.unbind_remote_stream(&StreamInfo::default()),
         }
     }
@@ -81,26 +97,42 @@ impl Arrivals {
     /// makes the remote believe that all of it is lost.
     pub(super) fn note(
         &mut self,
-        packet: rtp::Packet,
+        header: &rtp::header::Header,
         size: usize,
         now: Instant,
-    ) -> Result<Option<rtp::Packet>, Error> {
+    ) -> Result<(), Error> {
         self.bytes += size;
         self.packets += 1;
         self.due.get_or_insert(now + SHORTEST);
+        if let Some(id) = self.number
+            && let Some(number) = transport_wide::number(header, id)
+        {
+            self.record(header.ssrc, id, number, now)?;
+        }
+        if self.packets >= MOST {
+            self.prepare(now)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, ssrc: u32, id: u8, number: u16, now: Instant) -> Result<(), Error> {
+        let payload = transport_wide::on_the_wire(number);
+        let mut packet = self.shown.take().unwrap_or_default();
+        packet.header.ssrc = ssrc;
+        packet.header.extension = true;
+        packet.header.extensions.clear();
+        packet.header.extensions.push(Extension { id, payload });
         self.recorder.handle_read(TaggedPacket {
             now,
             transport: TransportContext::default(),
             message: AttributedPacket::new(Packet::Rtp(packet)),
         })?;
-        if self.packets >= MOST {
-            self.prepare(now)?;
+        if let Some(message) = self.recorder.poll_read()
+            && let Packet::Rtp(packet) = message.message.packet
+        {
+            self.shown = Some(packet);
         }
-        let message = self.recorder.poll_read();
-        Ok(message.and_then(|message| match message.message.packet {
-            Packet::Rtp(packet) => Some(packet),
-            _ => None,
-        }))
+        Ok(())
     }
 
     /// Feedback to send.
@@ -173,7 +205,7 @@ mod tests {
     fn feedback_leaves_with_a_packet_and_a_little_later_if_none_comes() {
         let mut arrivals = Arrivals::default();
         let info = stream_info(&codec(), 0, None, Some(3));
-        arrivals.recorder.bind_remote_stream(&info);
+        arrivals.listen(Some(&info));
         let start = Instant::now();
         assert_eq!(arrivals.next(), None);
         let mut told = Vec::new();
@@ -181,14 +213,16 @@ mod tests {
         for frame in 0..7 {
             let now = start + frame * Duration::from_millis(33);
             assert!(arrivals.next().is_none_or(|due| now < due), "{frame}");
-            arrivals.note(packet(frame as u8), 100_000, now).unwrap();
+            arrivals
+                .note(&packet(frame as u8).header, 100_000, now)
+                .unwrap();
             arrivals.prepare(now).unwrap();
             told.extend(arrivals.poll_write().map(|_| frame));
         }
         assert_eq!(told, [2, 4, 6]);
         assert_eq!(arrivals.next(), None, "all was told");
         let now = start + Duration::from_millis(201);
-        arrivals.note(packet(7), 100_000, now).unwrap();
+        arrivals.note(&packet(7).header, 100_000, now).unwrap();
         let due = arrivals.next().expect("there is something to tell");
         assert!(due <= now + SHORTEST + SLACK);
         arrivals.prepare(due).unwrap();
@@ -199,7 +233,7 @@ mod tests {
     fn feedback_on_many_packets_fits_into_a_datagram() {
         let mut arrivals = Arrivals::default();
         let info = stream_info(&codec(), 0, None, Some(3));
-        arrivals.recorder.bind_remote_stream(&info);
+        arrivals.listen(Some(&info));
         let start = Instant::now();
         let (mut told, mut number) = (Vec::new(), 0u16);
         // 400 Mbit/s for a fifth of a second, every other packet lost and the rest with jitter.
@@ -211,7 +245,7 @@ mod tests {
                 packet.header.set_extension(3, value).unwrap();
                 number += 2;
                 let at = now + Duration::from_micros(u64::from(nth * 37 % 900));
-                arrivals.note(packet, 1200, at).unwrap();
+                arrivals.note(&packet.header, 1200, at).unwrap();
             }
             arrivals.prepare(now).unwrap();
             while let Some(TaggedPacket { message, .. }) = arrivals.poll_write() {

@@ -9,7 +9,6 @@ mod meter;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -20,6 +19,7 @@ use rtc::rtp;
 use rtc::shared::marshal::MarshalSize;
 
 use self::meter::{Meter, Rates};
+use super::transport_wide;
 use crate::peer::bandwidth::{Bandwidth, Departure, Probe};
 use crate::peer::outbound::{Pacer, Pacing, Taken};
 use crate::peer::{BitrateLimits, Estimate, PathStats};
@@ -38,6 +38,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 const TELL_CHANGE: f64 = 0.03;
 /// ... which is not more often than this: an encoder has to make something of it.
 const TELL_LEAST: Duration = Duration::from_millis(50);
+/// What is beyond so many times the media that is sent holds nobody: it need not be told at once.
+const BEYOND: u64 = 2;
 /// The encoders are told of, and the statistics show, rates no older than this.
 const TICK: Duration = Duration::from_millis(100);
 /// What waits for longer than this is to be made up for by the encoders, ...
@@ -54,19 +56,6 @@ const MAX_SOURCES: usize = 256;
 /// What rtc-rtcp 0.21 reads a REMB of zero as, bit/s: it puts exponent and mantissa together to a
 /// float, in which a mantissa of zero is a one.
 const REMB_ZERO: f32 = 8_388_608.0;
-
-/// All transport-wide numbers as they are on the wire: a packet refers to its own, so that two bytes
-/// need no memory of their own.
-static NUMBERS: [[u8; 2]; 1 << 16] = {
-    let mut all = [[0; 2]; 1 << 16];
-    let mut number = 0;
-    while number < all.len() {
-        // infallible: within its length.
-        all[number] = (number as u16).to_be_bytes();
-        number += 1;
-    }
-    all
-};
 
 /// What a packet is sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -335,8 +324,7 @@ impl Congestion {
         let mut sources = self.sources.iter();
         let id = sources.find(|source| source.ssrc == header.ssrc)?.number?;
         let number = self.next_number;
-        // infallible: there is one for each number of 16 bits.
-        let value = Bytes::from_static(&NUMBERS[usize::from(number)]);
+        let value = transport_wide::on_the_wire(number);
         if let Err(error) = header.set_extension(id, value) {
             log::debug!(target: "rswebrtc::peer", "not numbered: {error}");
             return None;
@@ -430,7 +418,10 @@ impl Congestion {
             return true;
         };
         let change = estimate.media.abs_diff(told.media) as f64;
-        let changed = change > told.media as f64 * TELL_CHANGE && now >= *at + TELL_LEAST;
+        let of_use = self.rates.media.saturating_mul(BEYOND);
+        let changed = told.media.min(estimate.media) <= of_use
+            && change > told.media as f64 * TELL_CHANGE
+            && now >= *at + TELL_LEAST;
         // Encoders are held by it, which is of no use when it comes late.
         let waits = estimate.queued_until.is_some_and(|at| at > now + STANDING);
         let waited = told.queued_until.is_some_and(|at| at > now + STANDING);

@@ -29,6 +29,7 @@ mod sending;
 mod source;
 mod spare;
 mod tail;
+mod transport_wide;
 
 pub(super) use handover::Handover;
 pub(super) use media_path::MediaPath;

@@ -54,15 +54,13 @@ impl MediaPath {
     /// What webrtc's recorder of arrivals says.
     pub(in crate::peer) fn read_rtp(
         &mut self,
-        packet: rtp::Packet,
+        mut packet: rtp::Packet,
         wire: Option<Bytes>,
         now: Instant,
     ) -> Result<(), Error> {
         self.refresh();
         let wire_size = packet.marshal_size();
-        let Some(mut packet) = self.arrivals.note(packet, wire_size, now)? else {
-            return Ok(());
-        };
+        self.arrivals.note(&packet.header, wire_size, now)?;
         let Some(route) = self.route(&packet.header) else {
             return Ok(());
         };

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
+use bytes::Bytes;
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
