@@ -43,7 +43,7 @@ pub enum Taken {
 
 /// What to do with what came, at once, while the reader sleeps: takes from the front what it can,
 /// and leaves what needs the reader. `false` calls the reader whatever is left. It runs under the
-/// queue's lock, so it must neither wait for the reader nor ask the queue anything.
+/// queue's lock, on a thread that others share: it must not wait for anybody, nor ask the queue anything.
 pub type Shortcut = Box<dyn FnMut(&mut VecDeque<Inbound>) -> bool + Send>;
 
 /// One receiving stream's queue; see the module for its invariant.

@@ -153,11 +153,10 @@ mod imp {
         }
 
         fn send_event(&self, event: gst::Event) -> bool {
+            // GstBase pushes it before the next buffer that it gets; and behind a flush, a segment.
+            self.begin_anew();
             let sent = self.parent_send_event(event);
-            // GstBase pushes it before the next buffer that it gets.
-            if let Some(track) = self.lock().as_mut() {
-                track.begun = false;
-            }
+            self.begin_anew();
             sent
         }
     }
@@ -193,9 +192,8 @@ mod imp {
         }
 
         fn start(&self) -> Result<(), gst::ErrorMessage> {
-            if let Some(track) = self.lock().as_mut() {
-                track.begun = false;
-            }
+            self.begin_anew();
+            *self.failed() = None;
             Ok(())
         }
 
@@ -210,9 +208,9 @@ mod imp {
             }
             // A flush is followed by a segment, which GstBaseSrc pushes before the next buffer that
             // it gets, and not before a list.
-            if let Some(track) = self.lock().as_mut() {
-                track.begun = false;
-            }
+            self.begin_anew();
+            // What a push came to while downstream was flushing is of the past.
+            *self.failed() = None;
             Ok(())
         }
 
@@ -409,6 +407,13 @@ mod imp {
             self.obj().src_pad().push_list(list)
         }
 
+        /// The next buffer goes by way of GstBase, with what it has to tell before.
+        fn begin_anew(&self) {
+            if let Some(track) = self.lock().as_mut() {
+                track.begun = false;
+            }
+        }
+
         fn is_paused(&self) -> bool {
             self.lock().as_ref().is_some_and(|track| track.paused)
         }
@@ -478,8 +483,9 @@ mod imp {
                     gst::TagMergeMode::Replace,
                 );
             }
-            // GstBase pushes it behind the segment, before this buffer.
-            self.obj().send_event(gst::event::Tag::new(tags));
+            // GstBase pushes it behind the segment, before this buffer. Not by the element's own
+            // function: that takes the state's lock, which whoever stops this thread holds.
+            self.parent_send_event(gst::event::Tag::new(tags));
         }
 
         pub fn set_rtcp_pad(&self, pad: gst::Pad) {

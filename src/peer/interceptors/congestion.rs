@@ -419,9 +419,9 @@ impl Congestion {
         };
         let change = estimate.media.abs_diff(told.media) as f64;
         let of_use = self.rates.media.saturating_mul(BEYOND);
-        let changed = told.media.min(estimate.media) <= of_use
-            && change > told.media as f64 * TELL_CHANGE
-            && now >= *at + TELL_LEAST;
+        let congested = self.bandwidth.as_ref().is_some_and(Bandwidth::congested);
+        let holds = congested || told.media.min(estimate.media) <= of_use;
+        let changed = holds && change > told.media as f64 * TELL_CHANGE && now >= *at + TELL_LEAST;
         // Encoders are held by it, which is of no use when it comes late.
         let waits = estimate.queued_until.is_some_and(|at| at > now + STANDING);
         let waited = told.queued_until.is_some_and(|at| at > now + STANDING);
