@@ -202,3 +202,30 @@ fn nothing_follows_the_end() {
     assert!(eos.into_iter().any(|e| e.type_() == gst::EventType::Eos));
     assert_eq!(bench.harness.buffers_received(), 3);
 }
+
+#[test]
+fn a_push_that_met_a_flush_does_not_end_the_stream_behind_it() {
+    let bench = Bench::begun();
+    let pad = bench.track.static_pad("src").unwrap();
+    let refuse = |pad: &gst::Pad| {
+        pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            info.data = None;
+            info.flow_res = Err(gst::FlowError::Flushing);
+            gst::PadProbeReturn::Handled
+        })
+    };
+    for first in [1, 3, 5] {
+        let refused = refuse(&pad).unwrap();
+        bench.queue.deliver(numbers(first, 1));
+        assert_eq!(bench.next().1, first);
+        assert!(bench.track.send_event(gst::event::FlushStart::new()));
+        pad.remove_probe(refused);
+        assert!(bench.track.send_event(gst::event::FlushStop::new(true)));
+        bench.settle();
+        bench.queue.deliver(numbers(first + 1, 1));
+        let (who, number) = bench.next();
+        assert_eq!(number, first + 1);
+        assert_ne!(who, thread::current().id(), "it brings a segment");
+        bench.settle();
+    }
+}

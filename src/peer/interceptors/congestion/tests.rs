@@ -266,3 +266,34 @@ fn what_was_measured_of_a_former_path_holds_nothing_back() {
     assert!(congestion.estimate(start).map(|e| e.total) > Some(300_000));
     assert!(congestion.probe.is_some(), "the new one is probed");
 }
+
+#[test]
+fn what_is_beyond_twice_what_is_sent_is_told_each_second_and_the_rest_at_once() {
+    let start = Instant::now();
+    let mut congestion = congestion(start, None);
+    congestion.rates.media = 1_000_000;
+    let estimate = |media| Estimate {
+        total: media,
+        media,
+        loss: 0.0,
+        round_trip: None,
+        queued_until: None,
+    };
+    let mut is_news = |told, new, after: Duration| {
+        congestion.told = Some((estimate(told), start));
+        congestion.is_news(&estimate(new), start + after)
+    };
+    let soon = 60 * MS;
+    assert!(!is_news(5_000_000, 10_000_000, soon), "it holds nobody");
+    assert!(!is_news(5_000_000, 3_000_000, soon), "nor does this");
+    assert!(is_news(5_000_000, 10_000_000, TELL_AGAIN));
+    assert!(is_news(5_000_000, 1_900_000, soon), "a fall that may hold");
+    assert!(
+        is_news(1_000_000, 5_000_000, soon),
+        "what held, and does not"
+    );
+    assert!(
+        !is_news(1_000_000, 1_010_000, soon),
+        "too little of a change"
+    );
+}
