@@ -79,6 +79,12 @@ impl InboundPacket {
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
     }
 
+    /// Sequence number; `None` of what is no RTP header.
+    pub fn sequence(&self) -> Option<u16> {
+        let bytes = self.header.get(2..4)?;
+        Some(u16::from_be_bytes(bytes.try_into().ok()?))
+    }
+
     /// Payload type; `None` of what is no RTP header.
     pub fn payload_type(&self) -> Option<u8> {
         self.header.get(1).map(|byte| byte & 0x7f)

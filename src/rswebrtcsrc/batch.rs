@@ -1,65 +1,129 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Lets the jitter buffer take in a whole list before it gives anything out.
+//! Lets the jitter buffer's thread sleep once for each list that it is given.
 //!
-//! Its thread is as quick as the one that fills it: it would wake for each packet of a list, find
-//! no other behind it, and sleep again, and both would wait for each other's lock in between. Here
-//! it waits once, with the first packet, for the end of the list. Invariant: no wait is longer than
-//! [`LONGEST`], whatever became of the one that is waited for.
+//! By itself it wakes for the first packet of a list, finds no other behind it and sleeps again, and
+//! meets the one that fills it at their lock. So it sleeps here, in what it pushed into: with the
+//! newest packet there is until the next list is in ([`Batch::rest`]); and where it woke for the
+//! first packet all the same, until the last one is in, too ([`Batch::wait`]).
+//!
+//! Invariants: no wait is longer than [`LONGEST`] or [`LONGEST_REST`], whatever became of who is waited
+//! for. It rests only while its buffer is empty and nothing but lists can come: events and queries go by
+//! the source's own thread, which wakes it first, and a lost packet is told of only where a later one waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A list is taken in within a fraction of this; the rest is for a busy machine.
 const LONGEST: Duration = Duration::from_millis(2);
+/// Frames that follow each other come sooner.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Batch {
     state: Mutex<State>,
-    ended: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// A list is on its way into the jitter buffer.
     runs: bool,
-    /// Somebody sleeps until it is there.
+    /// Lists that are there.
+    ended: u64,
+    /// Number of the newest packet that went in.
+    newest: Option<u16>,
+    /// Nothing but lists will come.
+    quiet: bool,
+    /// Nobody is to sleep.
+    closed: bool,
+    /// Somebody sleeps.
     awaited: bool,
 }
 
+impl State {
+    fn has_rest(&self, since: u64) -> bool {
+        self.quiet && !self.closed && self.ended == since
+    }
+}
+
 impl Batch {
-    /// A list sets out.
-    pub fn begin(&self) {
-        self.lock().runs = true;
+    /// A list sets out, or a packet: of all that went in until it is there, `newest` is the newest.
+    pub fn begin(&self, newest: Option<u16>) {
+        let mut state = self.lock();
+        state.runs = true;
+        state.newest = newest;
     }
 
     /// All of it is there, or it never will be.
     pub fn end(&self) {
-        let mut state = self.lock();
-        state.runs = false;
-        let wake = std::mem::take(&mut state.awaited);
-        drop(state);
-        if wake {
-            self.ended.notify_all();
-        }
+        self.change(|state| {
+            state.runs = false;
+            state.ended += 1;
+        });
+    }
+
+    /// From now on nothing but lists will come (`true`), or anything may.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.change(|state| state.quiet = quiet);
+    }
+
+    /// Wakes who sleeps, and has nobody sleep from now on (`true`); or lets them again.
+    pub fn set_closed(&self, closed: bool) {
+        self.change(|state| state.closed = closed);
+    }
+
+    /// Wakes who rests.
+    pub fn stir(&self) {
+        self.change(|state| state.ended += 1);
     }
 
     /// Waits for the end of the list that is on its way, if there is one.
     pub fn wait(&self) {
-        let mut state = self.lock();
-        if !state.runs {
-            return;
+        let state = self.lock();
+        if state.runs && !state.closed {
+            let mut state = self.sleep(state, LONGEST, |state| state.runs && !state.closed);
+            // After LONGEST nobody else has to wait for it.
+            state.runs = false;
         }
-        state.awaited = true;
-        let waited = self
-            .ended
-            .wait_timeout_while(state, LONGEST, |state| state.runs);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        // After LONGEST nobody else has to wait for it.
-        state.runs = false;
     }
 
-    /// Two flags; never held over a wait but its own.
+    /// Packet `sequence` went all the way through: waits for the next list to be there, if nothing else
+    /// can be.
+    pub fn rest(&self, sequence: u16) {
+        let state = self.lock();
+        let since = state.ended;
+        if state.newest == Some(sequence) && !state.runs && state.has_rest(since) {
+            drop(self.sleep(state, LONGEST_REST, |state| state.has_rest(since)));
+        }
+    }
+
+    fn sleep<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        longest: Duration,
+        until: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'a, State> {
+        state.awaited = true;
+        let waited = self
+            .changed
+            .wait_timeout_while(state, longest, |state| until(state));
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.awaited = false;
+        state
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.lock();
+        change(&mut state);
+        let wake = state.awaited;
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Flags; never held over a wait but its own.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_taken_out_waits_for_the_end_of_the_list() {
         let batch = Arc::new(Batch::default());
-        batch.begin();
+        batch.begin(None);
         let (out, is_out) = mpsc::channel();
         let reader = std::thread::spawn({
             let batch = batch.clone();
@@ -92,8 +156,82 @@ mod tests {
     #[test]
     fn a_list_that_never_ends_is_waited_for_once() {
         let batch = Batch::default();
-        batch.begin();
+        batch.begin(None);
         batch.wait();
         assert!(!batch.lock().runs, "whoever comes next does not wait");
+    }
+
+    /// A list up to packet 7 is in, and nothing but lists can come.
+    fn quiet() -> Arc<Batch> {
+        let batch = Arc::new(Batch::default());
+        batch.set_quiet(true);
+        batch.begin(Some(7));
+        batch.end();
+        batch
+    }
+
+    /// Rests with packet 7 on another thread, and tells when it does no more.
+    fn resting(batch: &Arc<Batch>) -> std::thread::JoinHandle<Duration> {
+        let resting = std::thread::spawn({
+            let batch = batch.clone();
+            move || {
+                let begun = std::time::Instant::now();
+                batch.rest(7);
+                begun.elapsed()
+            }
+        });
+        while !batch.lock().awaited && !resting.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(!resting.is_finished(), "it does not rest");
+        resting
+    }
+
+    #[test]
+    fn whoever_has_the_newest_packet_rests_until_the_next_list_is_in() {
+        let batch = quiet();
+        let resting = resting(&batch);
+        batch.begin(Some(9));
+        assert!(batch.lock().awaited, "not for its first packet");
+        batch.end();
+        assert!(resting.join().unwrap() < LONGEST_REST);
+    }
+
+    #[test]
+    fn whatever_else_comes_ends_the_rest() {
+        let wakes: [fn(&Batch); 3] = [
+            |batch| batch.set_quiet(false),
+            |batch| batch.set_closed(true),
+            Batch::stir,
+        ];
+        for wake in wakes {
+            let batch = quiet();
+            let resting = resting(&batch);
+            wake(&batch);
+            assert!(resting.join().unwrap() < LONGEST_REST);
+        }
+        let resting = resting(&quiet());
+        assert!(resting.join().unwrap() >= LONGEST_REST, "and time does");
+    }
+
+    #[test]
+    fn nobody_rests_while_something_is_left_or_may_come() {
+        let prepare: [fn(&Batch); 4] = [
+            // It stays inside, behind a hole.
+            |batch| {
+                batch.begin(Some(9));
+                batch.end();
+            },
+            |batch| batch.begin(Some(7)),
+            |batch| batch.set_quiet(false),
+            |batch| batch.set_closed(true),
+        ];
+        for prepare in prepare {
+            let batch = quiet();
+            prepare(&batch);
+            let begun = std::time::Instant::now();
+            batch.rest(7);
+            assert!(begun.elapsed() < LONGEST_REST);
+        }
     }
 }

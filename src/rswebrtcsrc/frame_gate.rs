@@ -176,6 +176,12 @@ mod imp {
             &self,
             transition: gst::StateChange,
         ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+            match transition {
+                gst::StateChange::ReadyToPaused => self.close(false),
+                // Or its pads would wait for who sleeps in them.
+                gst::StateChange::PausedToReady => self.close(true),
+                _ => {}
+            }
             let result = self.parent_change_state(transition);
             if transition == gst::StateChange::PausedToReady {
                 self.lock().frames.reset();
@@ -217,8 +223,10 @@ mod imp {
                 state.frames.set_policy(policy, &mut out);
             }
             let mut pts = buffer.pts();
+            let mut sequence = None;
             let done = match place(&state.encoding_name, &buffer) {
                 Some(place) => {
+                    sequence = Some(place.sequence);
                     let own = pts;
                     pts = pts.map(|pts| state.spacing.shown(place.timestamp, pts));
                     if pts != own {
@@ -252,7 +260,17 @@ mod imp {
                     )
                 );
             }
-            out.map_or(Ok(gst::FlowSuccess::Ok), |out| self.push(out))
+            let pushed = out.map_or(Ok(gst::FlowSuccess::Ok), |out| self.push(out));
+            if let (Ok(_), Some(batch), Some(sequence)) = (&pushed, self.batch.get(), sequence) {
+                batch.rest(sequence);
+            }
+            pushed
+        }
+
+        fn close(&self, closed: bool) {
+            if let Some(batch) = self.batch.get() {
+                batch.set_closed(closed);
+            }
         }
 
         fn event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -280,6 +298,11 @@ mod imp {
                     };
                     // The end follows whatever became of it.
                     let _ = self.push(out);
+                }
+                gst::EventView::FlushStart(_) => {
+                    if let Some(batch) = self.batch.get() {
+                        batch.stir();
+                    }
                 }
                 gst::EventView::FlushStop(_) => {
                     let mut state = self.lock();

@@ -106,6 +106,7 @@ impl BaseSrcImpl for TrackSrc {
     }
 
     fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        self.set_quiet(false);
         self.end_batch();
         if let Some(queue) = self.queue() {
             queue.set_flushing(true);
@@ -153,7 +154,11 @@ impl PushSrcImpl for TrackSrc {
             if let Some(next) = self.next_buffers(&mut arrived) {
                 break Ok(next);
             }
-            match queue.take(&mut arrived, Duration::from_secs(3600)) {
+            // What comes meanwhile comes by `pass_on`.
+            self.set_quiet(true);
+            let taken = queue.take(&mut arrived, Duration::from_secs(3600));
+            self.set_quiet(false);
+            match taken {
                 Taken::Items | Taken::Timeout if self.is_paused() => arrived.clear(),
                 Taken::Items | Taken::Timeout => {}
                 Taken::Flushing => break Err(gst::FlowError::Flushing),
@@ -196,6 +201,7 @@ impl TrackSrc {
             begun: false,
             paused: false,
             time: gst::ClockTime::ZERO,
+            newest: None,
         });
     }
 
@@ -262,7 +268,10 @@ impl TrackSrc {
         let now = self.now();
         while let Some(run) = self.following(arrived, now) {
             let pushed = match run {
-                Run::One(buffer) => self.obj().src_pad().push(buffer),
+                Run::One(buffer) => {
+                    self.begin_batch();
+                    self.obj().src_pad().push(buffer)
+                }
                 Run::Many(list) => self.push_list(list),
             };
             self.end_batch();
@@ -299,9 +308,7 @@ impl TrackSrc {
     /// Not returned to GstBase: one that is stopped meanwhile unrefs the buffer that there would
     /// be instead of a list, in 1.22.
     fn push_list(&self, list: gst::BufferList) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if let Some(batch) = self.batch.get() {
-            batch.begin();
-        }
+        self.begin_batch();
         self.obj().src_pad().push_list(list)
     }
 
@@ -411,6 +418,19 @@ impl TrackSrc {
             if let Err(error) = pad.push(buffer) {
                 gst::log!(CAT, imp = self, "a sender report went nowhere: {error}");
             }
+        }
+    }
+
+    fn begin_batch(&self) {
+        let newest = self.lock().as_ref().and_then(|track| track.newest);
+        if let Some(batch) = self.batch.get() {
+            batch.begin(newest);
+        }
+    }
+
+    fn set_quiet(&self, quiet: bool) {
+        if let Some(batch) = self.batch.get() {
+            batch.set_quiet(quiet);
         }
     }
 

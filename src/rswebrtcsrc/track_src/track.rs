@@ -38,6 +38,8 @@ pub(super) struct Track {
     pub(super) paused: bool,
     /// Of the last packet.
     pub(super) time: gst::ClockTime,
+    /// Number of the newest packet that became a buffer.
+    pub(super) newest: Option<u16>,
 }
 
 impl Track {
@@ -86,6 +88,10 @@ impl Track {
             let lateness = &mut self.lateness;
             lateness.arrived(timestamp, clock_rate, packet.arrival);
         }
+        self.newest = packet.sequence().map(|came| match self.newest {
+            Some(newest) if !is_newer(came, newest) => newest,
+            _ => came,
+        });
         // In PAUSED the pipeline's clock stands still, and the packet's did not.
         self.time = self.time.max(now.running_time_of(packet.arrival));
         Some(rtp::inbound(packet, self.time))
@@ -110,6 +116,14 @@ impl Track {
         self.caps = caps.clone();
         Some(caps)
     }
+}
+
+/// Whether packet `came` is newer than `known`; one that is far behind is of another beginning.
+fn is_newer(came: u16, known: u16) -> bool {
+    /// Much more than a jitter buffer holds.
+    const FAR: u16 = 0x4000;
+    let behind = known.wrapping_sub(came);
+    behind != 0 && behind > FAR
 }
 
 /// One moment by both clocks.
