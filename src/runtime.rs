@@ -5,10 +5,8 @@
 //! threads, each a runtime of its own: a task stays on its thread, with its sockets, so that no
 //! packet wakes two threads, as those of a common runtime wake each other to share work.
 
-use std::future::Future;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -71,19 +69,4 @@ fn start_network_thread() -> Result<Handle, String> {
         .spawn(move || runtime.block_on(std::future::pending::<()>()))
         .map_err(failed)?;
     Ok(handle)
-}
-
-/// Runs `future` on the runtime and waits at most `timeout` for what it gives. Works inside
-/// another tokio runtime too, where `block_on` would panic.
-pub fn wait<T: Send + 'static>(
-    handle: &Handle,
-    future: impl Future<Output = T> + Send + 'static,
-    timeout: Duration,
-) -> Option<T> {
-    let (done, result) = std::sync::mpsc::sync_channel(1);
-    handle.spawn(async move {
-        // overflow: detached: the channel has room for the only value.
-        let _ = done.send(future.await);
-    });
-    result.recv_timeout(timeout).ok()
 }

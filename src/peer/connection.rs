@@ -518,11 +518,11 @@ impl Peer for WebRtcPeer {
         *lock(&self.shared.path)
     }
 
-    async fn stats(&self, index: usize) -> StreamStats {
+    fn stats(&self, index: usize) -> StreamStats {
         stats::stream(&self.shared, index)
     }
 
-    async fn sent_stats(&self, index: usize) -> StreamStats {
+    fn sent_stats(&self, index: usize) -> StreamStats {
         stats::sent(&self.shared, index)
     }
 

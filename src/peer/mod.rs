@@ -462,11 +462,11 @@ pub trait Peer: Send + Sync {
     }
 
     /// Counters of stream `index`: of what comes, or of what goes if nothing comes.
-    async fn stats(&self, index: usize) -> StreamStats;
+    fn stats(&self, index: usize) -> StreamStats;
 
     /// Counters of what goes on stream `index`, on which something may come, too.
-    async fn sent_stats(&self, index: usize) -> StreamStats {
-        self.stats(index).await
+    fn sent_stats(&self, index: usize) -> StreamStats {
+        self.stats(index)
     }
 
     /// Nothing more is sent on stream `index`, though its m-line stays as it is: the remote is

@@ -219,22 +219,13 @@ impl Host {
     /// Counters of every stream of every peer.
     pub fn stats(&self) -> Vec<PeerStats> {
         let sessions = self.shared.fan.sessions();
-        let collect = async move {
-            let mut all = Vec::with_capacity(sessions.len());
-            for (id, session) in sessions {
-                let streams = session.collect_stats().await;
-                let (path, channels) = (session.path_stats(), session.channels());
-                all.push(PeerStats {
-                    id,
-                    streams,
-                    path,
-                    channels,
-                });
-            }
-            all
+        let of_peer = |(id, session): (_, Arc<Session>)| PeerStats {
+            id,
+            streams: session.stats(),
+            path: session.path_stats(),
+            channels: session.channels(),
         };
-        crate::runtime::wait(&self.shared.handle, collect, Duration::from_millis(500))
-            .unwrap_or_default()
+        sessions.into_iter().map(of_peer).collect()
     }
 }
 

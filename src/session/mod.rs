@@ -290,17 +290,9 @@ impl Session {
         self.shared.done.reached().await;
     }
 
-    /// As [`Self::stats`], from a task.
-    pub(super) async fn collect_stats(&self) -> Vec<(AgreedStream, StreamStats)> {
-        self.shared.stats().await
-    }
-
     /// Counters of every agreed stream, in the order of the m-lines.
     pub fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
-        let shared = self.shared.clone();
-        let collect = async move { shared.stats().await };
-        crate::runtime::wait(&self.shared.handle, collect, Duration::from_millis(200))
-            .unwrap_or_default()
+        self.shared.stats()
     }
 }
 
@@ -365,7 +357,7 @@ impl Shared {
         self.lock_current().agreed = Arc::new(agreed);
     }
 
-    async fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
+    fn stats(&self) -> Vec<(AgreedStream, StreamStats)> {
         let (peer, agreed) = {
             let current = self.lock_current();
             (current.peer.clone(), current.agreed.clone())
@@ -374,8 +366,8 @@ impl Shared {
         if let Some(peer) = peer {
             for stream in agreed.iter() {
                 let stats = match stream.direction.sends() {
-                    true => peer.sent_stats(stream.stream).await,
-                    false => peer.stats(stream.stream).await,
+                    true => peer.sent_stats(stream.stream),
+                    false => peer.stats(stream.stream),
                 };
                 all.push((stream.clone(), stats));
             }

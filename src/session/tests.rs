@@ -100,7 +100,7 @@ impl Peer for FakePeer {
     }
     fn request_key_frame(&self, _index: usize) {}
     fn open_channel(&self, _channel: Arc<DataChannel>) {}
-    async fn stats(&self, _index: usize) -> StreamStats {
+    fn stats(&self, _index: usize) -> StreamStats {
         StreamStats::default()
     }
     async fn transport_info(&self) -> TransportInfo {

@@ -480,7 +480,7 @@ async fn falls_silent(room: &Room, number: u64, session: &Session) -> bool {
                 return false;
             }
         }
-        let streams = session.collect_stats().await;
+        let streams = session.stats();
         let received = streams
             .iter()
             .map(|(_, stats)| stats.packets_received)
