@@ -27,10 +27,8 @@ const SILENCE: Duration = Duration::from_millis(3200);
 const LEAVING: Duration = Duration::from_millis(100);
 /// For a restart to find a pair.
 const RESTART: Duration = Duration::from_secs(8);
-/// Between two looks at the clock, before the call is up, ...
+/// Between two looks at the clock, while time alone may change something.
 const TICK: Duration = Duration::from_millis(100);
-/// ... and after that, when states tell by themselves what changes.
-const CALM_TICK: Duration = Duration::from_secs(1);
 /// A receiver that is DTLS client has its keys half a round trip after we have ours: the first
 /// packets wait for it.
 const SERVER_HOLD: Duration = Duration::from_millis(30);
@@ -183,12 +181,12 @@ pub(super) async fn run(
             && watch.silent.is_none()
             && watch.restarting.is_none()
             && watch.closed.is_none();
-        let tick = if calm { CALM_TICK } else { TICK };
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
             // A BYE, which the media path reads.
             () = shared.left.notified() => {}
-            () = tokio::time::sleep(tick) => {}
+            // What ends a calm is told.
+            () = tokio::time::sleep(TICK), if !calm => {}
         }
         let view = View {
             now: Instant::now(),

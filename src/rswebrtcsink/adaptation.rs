@@ -23,6 +23,8 @@ use super::imp::RsWebRtcSink;
 
 /// Time counts too: for viewers that are behind, and for small differences.
 const TICK: Duration = Duration::from_millis(500);
+/// The same where nothing is driven: what comes is measured.
+const FILM_TICK: Duration = Duration::from_secs(1);
 /// The same without an estimate.
 const IDLE_TICK: Duration = Duration::from_secs(2);
 /// The end of the thread is waited for so long: it holds the element for moments.
@@ -109,13 +111,14 @@ impl Adaptation {
     }
 
     /// Waits for something to do, or for a measurement; `None` when that is nothing any more.
-    fn wait(&self, measuring: bool) -> Option<Todo> {
+    fn wait(&self, driving: &Driving) -> Option<Todo> {
         let mut state = self.lock();
         if !state.changed && !state.stopped {
-            let tick = match (measuring, state.viewers.is_empty()) {
+            let tick = match (driving.is_measuring(), state.viewers.is_empty()) {
                 (true, _) => FIRST_INTERVAL,
-                (false, false) => TICK,
                 (false, true) => IDLE_TICK,
+                (false, false) if driving.has_encoders() => TICK,
+                (false, false) => FILM_TICK,
             };
             let waited = self.woken.wait_timeout(state, tick);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -201,7 +204,7 @@ fn run(
     of_call: &Weak<SinkCall>,
 ) {
     let mut driving = Driving::default();
-    while let Some(todo) = adaptation.wait(driving.is_measuring()) {
+    while let Some(todo) = adaptation.wait(&driving) {
         let (Some(sink), Some(call)) = (weak.upgrade(), of_call.upgrade()) else {
             break;
         };

@@ -152,6 +152,11 @@ impl Driving {
         self.flows.values().any(|flow| !flow.is_known())
     }
 
+    /// Whether there is an encoder to drive.
+    pub fn has_encoders(&self) -> bool {
+        !self.encoders.is_empty()
+    }
+
     /// What comes to pads with video that nobody drives.
     fn films(&self) -> impl Iterator<Item = &Flow> {
         let films = self

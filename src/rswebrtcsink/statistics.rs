@@ -16,7 +16,7 @@ use super::imp::RsWebRtcSink;
 /// Name of the structure that the property `stats` holds.
 pub const PROPERTY: &str = "application/x-rswebrtc-stats";
 /// A change of `stats-interval` is noticed after this time.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 impl RsWebRtcSink {
     /// Statistics as they are now, in a structure called `name`.

@@ -21,7 +21,7 @@ pub const PROPERTY: &str = "application/x-rswebrtc-stats";
 /// With `latency-mode=auto` it is seen to so often: what comes late is lost until then.
 const ADAPTED_EACH: Duration = Duration::from_millis(100);
 /// A change of `stats-interval` is noticed after this time.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A stream's peer and index, and what plays it.
 type Playing = ((Arc<str>, usize), Arc<Playout>);
