@@ -175,3 +175,50 @@ fn late_packets_of_the_former_pair_do_not_take_us_back() {
     call.ice.alive(route(FIRST), call.now);
     assert_eq!(call.ice.route, Some(route(SECOND)));
 }
+
+/// Checks that left within 10 s, all answered, where media comes or none.
+fn checks(media: bool) -> usize {
+    let mut call = Call::new();
+    let mut sent = 0;
+    for _ in 0..1000 {
+        if media {
+            call.ice.alive(route(FIRST), call.now);
+        }
+        call.now += Duration::from_millis(10);
+        let due = call.ice.poll_timeout();
+        call.pass(Duration::ZERO);
+        if due != call.ice.poll_timeout() {
+            sent += 1;
+            call.answer(FIRST);
+        }
+        call.ice.update();
+        assert_eq!(call.ice.state, IceState::Connected);
+    }
+    sent
+}
+
+#[test]
+fn consent_is_checked_each_second_in_media_and_twice_without() {
+    let (with, without) = (checks(true), checks(false));
+    assert!((9..=12).contains(&with), "{with}");
+    assert!((18..=21).contains(&without), "{without}");
+}
+
+#[test]
+fn media_that_ends_behind_a_check_is_no_silence_where_checks_are_answered() {
+    let mut call = Call::new();
+    let mut last = call.now;
+    for millis in 0..6000 {
+        if millis < 2000 {
+            call.ice.alive(route(FIRST), call.now);
+        }
+        call.pass(Duration::from_millis(1));
+        // Their answers take 600 ms.
+        if call.now - last >= Duration::from_millis(600) {
+            last = call.now;
+            call.answer(FIRST);
+        }
+        call.ice.update();
+        assert_eq!(call.ice.state, IceState::Connected, "after {millis} ms");
+    }
+}
