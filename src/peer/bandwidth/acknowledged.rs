@@ -5,7 +5,7 @@
 //! longest: a feedback that was late or a still picture does not look like a narrow path.
 //! (`rtc::interceptor::RateCalculator` counts by when the feedback came.)
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 use std::time::Instant;
 
 use super::groups::micros;
@@ -83,7 +83,7 @@ impl Acknowledged {
 
     /// bit/s
     pub(super) fn bitrate(&self) -> Option<f64> {
-        (self.packets.len() >= MIN_PACKETS).then(|| rate(self.packets.iter().rev()))?
+        (self.packets.len() >= MIN_PACKETS).then(|| rate(self.packets.iter()))?
     }
 
     /// Of the last moment, bit/s: what the path carries now, if a queue stands before it.
@@ -93,37 +93,31 @@ impl Acknowledged {
             .packets
             .partition_point(|packet| last.saturating_sub(packet.arrival) > RECENT);
         let count = (self.packets.len() - before).max(MIN_PACKETS);
-        (self.packets.len() >= count).then(|| rate(self.packets.iter().rev().take(count)))?
+        let before = self.packets.len().checked_sub(count)?;
+        rate(self.packets.range(before..))
     }
 }
 
-/// Of packets from the last to the first.
-fn rate<'a>(packets: impl Iterator<Item = &'a Packet>) -> Option<f64> {
-    let (mut total, mut first_size) = (0usize, 0usize);
+/// Of packets in the order of arrival.
+fn rate(packets: vec_deque::Iter<'_, Packet>) -> Option<f64> {
+    let mut packets = packets.rev();
+    let last = packets.next()?;
+    let (mut total, mut first_size) = (last.size, last.size);
     let (mut longest, mut second) = (0i64, 0i64);
-    let mut arrivals: Option<(i64, i64)> = None;
-    let mut departures: Option<(i64, i64, usize)> = None;
-    for packet in packets {
+    let (latest, mut earliest) = (last.arrival, last.arrival);
+    let (mut oldest, mut newest, mut last_size) = (last.sent, last.sent, last.size);
+    packets.for_each(|packet| {
         total += packet.size;
         first_size = packet.size;
-        let (earliest, latest) = arrivals.unwrap_or((packet.arrival, packet.arrival));
         let pause = earliest.saturating_sub(packet.arrival);
-        if pause > longest {
-            (longest, second) = (pause, longest);
-        } else {
-            second = second.max(pause);
+        second = second.max(pause.min(longest));
+        longest = longest.max(pause);
+        earliest = packet.arrival;
+        oldest = oldest.min(packet.sent);
+        if packet.sent > newest {
+            (newest, last_size) = (packet.sent, packet.size);
         }
-        arrivals = Some((packet.arrival, latest));
-        let (oldest, newest, last_size) =
-            departures.unwrap_or((packet.sent, packet.sent, packet.size));
-        departures = Some(if packet.sent > newest {
-            (oldest, packet.sent, packet.size)
-        } else {
-            (oldest.min(packet.sent), newest, last_size)
-        });
-    }
-    let (earliest, latest) = arrivals?;
-    let (oldest, newest, last_size) = departures?;
+    });
     let pauses = longest.saturating_sub(second);
     let received = latest
         .saturating_sub(earliest)
