@@ -52,6 +52,8 @@ pub struct InboundQueue {
     state: Mutex<State>,
     changed: Condvar,
     capacity: usize,
+    /// Not under the lock, which is held over a [`Shortcut`]: whoever asks may be called from there.
+    dropped: AtomicU64,
     /// Microseconds; and how much longer what is late is taken all the same.
     patience: AtomicU64,
     overtime: AtomicU64,
@@ -72,7 +74,6 @@ struct State {
     ended: bool,
     /// Another source follows when this one ends.
     kept: bool,
-    dropped: u64,
 }
 
 impl std::fmt::Debug for State {
@@ -88,21 +89,21 @@ impl std::fmt::Debug for State {
 
 impl State {
     /// Adds entries; `false`: none.
-    fn add(&mut self, items: impl IntoIterator<Item = Inbound>, capacity: usize) -> bool {
+    fn add(&mut self, items: impl IntoIterator<Item = Inbound>, queue: &InboundQueue) -> bool {
         if self.ended {
             return false;
         }
-        let before = self.dropped;
-        let held = self.items.len();
+        let mut any = false;
         for item in items {
-            if self.items.len() >= capacity {
+            if self.items.len() >= queue.capacity {
                 // overflow: DROPS (counted in `dropped`): the oldest is the one that is late anyway.
                 self.items.pop_front();
-                self.dropped += 1;
+                queue.dropped.fetch_add(1, Ordering::Relaxed);
             }
             self.items.push_back(item);
+            any = true;
         }
-        self.items.len() > held || self.dropped > before
+        any
     }
 
     /// The sleeping reader's part by its shortcut; `false`: it has to come.
@@ -129,6 +130,7 @@ impl InboundQueue {
             state: Mutex::new(State::default()),
             changed: Condvar::new(),
             capacity: capacity.max(1),
+            dropped: AtomicU64::new(0),
             patience: AtomicU64::new(micros(PATIENCE)),
             overtime: AtomicU64::new(0),
         }
@@ -156,7 +158,7 @@ impl InboundQueue {
     /// one wake-up.
     pub fn push_all(&self, items: impl IntoIterator<Item = Inbound>) {
         let mut state = self.lock();
-        if state.add(items, self.capacity) {
+        if state.add(items, self) {
             self.wake(state);
         }
     }
@@ -165,7 +167,7 @@ impl InboundQueue {
     /// sleeps and left one.
     pub fn deliver(&self, items: impl IntoIterator<Item = Inbound>) {
         let mut state = self.lock();
-        if state.add(items, self.capacity) && !state.passed() {
+        if state.add(items, self) && !state.passed() {
             self.wake(state);
         }
     }
@@ -272,7 +274,7 @@ impl InboundQueue {
 
     /// Entries that were dropped because the reader was too slow.
     pub fn dropped(&self) -> u64 {
-        self.lock().dropped
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// A reader sleeps.
@@ -420,6 +422,29 @@ mod tests {
         );
         queue.end();
         assert!(was_read.recv().is_err());
+    }
+
+    #[test]
+    fn whoever_is_called_from_a_shortcut_may_ask_what_was_dropped() {
+        let queue = std::sync::Arc::new(InboundQueue::new(8));
+        let (asked, was_asked) = std::sync::mpsc::channel();
+        let weak = std::sync::Arc::downgrade(&queue);
+        queue.set_shortcut(Box::new(move |items| {
+            items.clear();
+            let dropped = weak.upgrade().map(|queue| queue.dropped());
+            asked.send(dropped).is_ok()
+        }));
+        let reader = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.take(&mut VecDeque::new(), Duration::MAX)
+        });
+        while !queue.is_awaited() {
+            std::thread::yield_now();
+        }
+        queue.deliver([1].map(report));
+        assert_eq!(was_asked.recv().unwrap(), Some(0));
+        queue.end();
+        assert_eq!(reader.join().unwrap(), Taken::Ended);
     }
 
     #[test]

@@ -95,6 +95,15 @@ impl Watch {
         }
     }
 
+    /// Whether nothing follows from time alone, with ICE in `state`.
+    fn is_calm(&self, state: IceState) -> bool {
+        self.connected
+            && state == IceState::Connected
+            && self.silent.is_none()
+            && self.restarting.is_none()
+            && self.closed.is_none()
+    }
+
     fn look(&mut self, view: &View) -> Option<Verdict> {
         let up = view.states.ice == IceState::Connected;
         if up && self.ice_up.is_none() {
@@ -177,10 +186,7 @@ pub(super) async fn run(
     let patience = patience.unwrap_or_else(|| role.patience());
     let mut watch = Watch::new(patience, Instant::now());
     loop {
-        let calm = watch.connected
-            && watch.silent.is_none()
-            && watch.restarting.is_none()
-            && watch.closed.is_none();
+        let calm = watch.is_calm(states.borrow().ice);
         tokio::select! {
             changed = states.changed() => if changed.is_err() { return },
             // A BYE, which the media path reads.
@@ -296,6 +302,20 @@ mod tests {
             watch.look(&silent(5600)),
             Some(Verdict::Failed(PeerError::Ice(_)))
         ));
+    }
+
+    #[test]
+    fn a_call_that_comes_up_while_its_path_is_lost_is_watched_on() {
+        let start = Instant::now();
+        for lost in [IceState::Disconnected, IceState::Checking] {
+            let mut watch = Watch::new(Role::Offerer.patience(), start);
+            let mut up = view(start, lost);
+            up.states.dtls = DtlsState::Up;
+            assert!(!watch.is_calm(lost));
+            assert!(matches!(watch.look(&up), Some(Verdict::Connected)));
+            assert!(!watch.is_calm(lost), "time alone has to tell");
+            assert!(watch.is_calm(IceState::Connected));
+        }
     }
 
     #[test]

@@ -19,17 +19,39 @@ const LONGEST: Duration = Duration::from_millis(2);
 const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     state: Mutex<State>,
     changed: Condvar,
+    longest_rest: Duration,
+}
+
+/// What became of a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// There was something to do.
+    None,
+    /// Until something came.
+    Called,
+    /// Nothing came.
+    Over,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::default(),
+            longest_rest: LONGEST_REST,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// A list is on its way into the jitter buffer.
     runs: bool,
-    /// Lists that are there.
+    /// Lists that are there, and other reasons to look again.
     ended: u64,
     /// Number of the newest packet that went in.
     newest: Option<u16>,
@@ -48,11 +70,16 @@ impl State {
 }
 
 impl Batch {
-    /// A list sets out, or a packet: of all that went in until it is there, `newest` is the newest.
+    /// A list sets out: of all that went in until it is there, `newest` is the newest.
     pub fn begin(&self, newest: Option<u16>) {
         let mut state = self.lock();
         state.runs = true;
         state.newest = newest;
+    }
+
+    /// A packet sets out by itself, and is the newest.
+    pub fn note(&self, newest: Option<u16>) {
+        self.lock().newest = newest;
     }
 
     /// All of it is there, or it never will be.
@@ -78,24 +105,39 @@ impl Batch {
         self.change(|state| state.ended += 1);
     }
 
-    /// Waits for the end of the list that is on its way, if there is one.
-    pub fn wait(&self) {
-        let state = self.lock();
+    /// Waits for the end of the list that is on its way, if there is one. Gives how many there are then.
+    pub fn wait(&self) -> u64 {
+        let mut state = self.lock();
         if state.runs && !state.closed {
-            let mut state = self.sleep(state, LONGEST, |state| state.runs && !state.closed);
+            (state, _) = self.sleep(state, LONGEST, |state| state.runs && !state.closed);
             // After LONGEST nobody else has to wait for it.
             state.runs = false;
         }
+        state.ended
     }
 
-    /// Packet `sequence` went all the way through: waits for the next list to be there, if nothing else
-    /// can be.
-    pub fn rest(&self, sequence: u16) {
+    /// Packet `sequence` went all the way through, of the first `since` lists: waits for the next one to
+    /// be there, if nothing else can be.
+    pub fn rest(&self, sequence: u16, since: u64) -> Rest {
         let state = self.lock();
-        let since = state.ended;
-        if state.newest == Some(sequence) && !state.runs && state.has_rest(since) {
-            drop(self.sleep(state, LONGEST_REST, |state| state.has_rest(since)));
+        if state.newest != Some(sequence) || state.runs || !state.has_rest(since) {
+            return Rest::None;
         }
+        let (_state, over) = self.sleep(state, self.longest_rest, |state| state.has_rest(since));
+        if over { Rest::Over } else { Rest::Called }
+    }
+
+    /// The newest packet, if nothing but lists will come.
+    #[cfg(test)]
+    pub fn quiet_at(&self) -> Option<u16> {
+        let state = self.lock();
+        state.newest.filter(|_| state.quiet && !state.runs)
+    }
+
+    /// Whether somebody sleeps.
+    #[cfg(test)]
+    pub fn is_awaited(&self) -> bool {
+        self.lock().awaited
     }
 
     fn sleep<'a>(
@@ -103,14 +145,14 @@ impl Batch {
         mut state: MutexGuard<'a, State>,
         longest: Duration,
         until: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
+    ) -> (MutexGuard<'a, State>, bool) {
         state.awaited = true;
         let waited = self
             .changed
             .wait_timeout_while(state, longest, |state| until(state));
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         state.awaited = false;
-        state
+        (state, waited.timed_out())
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -161,40 +203,44 @@ mod tests {
         assert!(!batch.lock().runs, "whoever comes next does not wait");
     }
 
-    /// A list up to packet 7 is in, and nothing but lists can come.
-    fn quiet() -> Arc<Batch> {
-        let batch = Arc::new(Batch::default());
+    /// A list up to packet 7 is in, and nothing but lists can come; a rest ends by time after `longest`.
+    fn quiet(longest: Duration) -> Arc<Batch> {
+        let batch = Arc::new(Batch {
+            longest_rest: longest,
+            ..Batch::default()
+        });
         batch.set_quiet(true);
         batch.begin(Some(7));
         batch.end();
         batch
     }
 
-    /// Rests with packet 7 on another thread, and tells when it does no more.
-    fn resting(batch: &Arc<Batch>) -> std::thread::JoinHandle<Duration> {
+    /// No test takes so long.
+    const NEVER: Duration = Duration::from_secs(60);
+
+    /// Rests with packet 7 on another thread, and tells how that ended.
+    fn resting(batch: &Arc<Batch>) -> std::thread::JoinHandle<Rest> {
         let resting = std::thread::spawn({
             let batch = batch.clone();
             move || {
-                let begun = std::time::Instant::now();
-                batch.rest(7);
-                begun.elapsed()
+                let since = batch.wait();
+                batch.rest(7, since)
             }
         });
-        while !batch.lock().awaited && !resting.is_finished() {
+        while !batch.is_awaited() && !resting.is_finished() {
             std::thread::yield_now();
         }
-        assert!(!resting.is_finished(), "it does not rest");
         resting
     }
 
     #[test]
     fn whoever_has_the_newest_packet_rests_until_the_next_list_is_in() {
-        let batch = quiet();
+        let batch = quiet(NEVER);
         let resting = resting(&batch);
         batch.begin(Some(9));
-        assert!(batch.lock().awaited, "not for its first packet");
+        assert!(batch.is_awaited(), "not for its first packet");
         batch.end();
-        assert!(resting.join().unwrap() < LONGEST_REST);
+        assert_eq!(resting.join().unwrap(), Rest::Called);
     }
 
     #[test]
@@ -205,18 +251,19 @@ mod tests {
             Batch::stir,
         ];
         for wake in wakes {
-            let batch = quiet();
+            let batch = quiet(NEVER);
             let resting = resting(&batch);
             wake(&batch);
-            assert!(resting.join().unwrap() < LONGEST_REST);
+            assert_eq!(resting.join().unwrap(), Rest::Called);
         }
-        let resting = resting(&quiet());
-        assert!(resting.join().unwrap() >= LONGEST_REST, "and time does");
+        let resting = resting(&quiet(Duration::from_millis(1)));
+        assert_eq!(resting.join().unwrap(), Rest::Over, "and time does");
     }
 
     #[test]
     fn nobody_rests_while_something_is_left_or_may_come() {
-        let prepare: [fn(&Batch); 4] = [
+        let prepare: [fn(&Batch); 7] = [
+            |batch| batch.note(Some(8)),
             // It stays inside, behind a hole.
             |batch| {
                 batch.begin(Some(9));
@@ -225,13 +272,15 @@ mod tests {
             |batch| batch.begin(Some(7)),
             |batch| batch.set_quiet(false),
             |batch| batch.set_closed(true),
+            // While the packet was on its way.
+            Batch::end,
+            Batch::stir,
         ];
         for prepare in prepare {
-            let batch = quiet();
+            let batch = quiet(NEVER);
+            let since = batch.wait();
             prepare(&batch);
-            let begun = std::time::Instant::now();
-            batch.rest(7);
-            assert!(begun.elapsed() < LONGEST_REST);
+            assert_eq!(batch.rest(7, since), Rest::None);
         }
     }
 }

@@ -211,9 +211,7 @@ mod imp {
         }
 
         fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-            if let Some(batch) = self.batch.get() {
-                batch.wait();
-            }
+            let lists = self.batch.get().map(|batch| batch.wait());
             let now = Instant::now();
             let mut guard = self.lock();
             let state = &mut *guard;
@@ -261,8 +259,11 @@ mod imp {
                 );
             }
             let pushed = out.map_or(Ok(gst::FlowSuccess::Ok), |out| self.push(out));
-            if let (Ok(_), Some(batch), Some(sequence)) = (&pushed, self.batch.get(), sequence) {
-                batch.rest(sequence);
+            if pushed.is_ok()
+                && let (Some(batch), Some(lists)) = (self.batch.get(), lists)
+                && let Some(sequence) = sequence
+            {
+                batch.rest(sequence, lists);
             }
             pushed
         }

@@ -20,8 +20,10 @@ use super::playout::{LatencyMode, Playout, Wanted};
 pub const PROPERTY: &str = "application/x-rswebrtc-stats";
 /// With `latency-mode=auto` it is seen to so often: what comes late is lost until then.
 const ADAPTED_EACH: Duration = Duration::from_millis(100);
-/// A change of `stats-interval` is noticed after this time.
+/// A change of `stats-interval` or `latency-mode` is noticed after this time, ...
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// ... and the first stream after that.
+const IDLE_WAIT: Duration = Duration::from_millis(500);
 
 /// A stream's peer and index, and what plays it.
 type Playing = ((Arc<str>, usize), Arc<Playout>);
@@ -85,10 +87,11 @@ impl RsWebRtcSrc {
         let is_due = due.is_some_and(|due| due.is_zero());
         let idle = playouts.is_empty() && !self.has_channels();
         if idle || !(auto || is_due) {
+            let longest = if idle { IDLE_WAIT } else { LONGEST_WAIT };
             return due
                 .filter(|due| !due.is_zero())
-                .unwrap_or(LONGEST_WAIT)
-                .min(LONGEST_WAIT);
+                .unwrap_or(longest)
+                .min(longest);
         }
         let peers = call.calls.stats();
         if auto {

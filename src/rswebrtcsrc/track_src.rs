@@ -86,6 +86,12 @@ impl TrackSrc {
         self.imp().renew(codec, alternatives, orientation)
     }
 
+    /// Where it says that a list is on its way to the jitter buffer.
+    #[cfg(test)]
+    pub fn batch(&self) -> Arc<Batch> {
+        self.imp().batch()
+    }
+
     /// How late its packets come.
     pub fn lateness(&self) -> Option<Duration> {
         self.imp().lateness()

@@ -456,7 +456,7 @@ impl Ice {
         self.next = Some(now + wait);
     }
 
-    /// Whether media came since the last check but one.
+    /// Whether media came a moment ago.
     fn has_media(&self, now: Instant) -> bool {
         let came = |at| now.saturating_duration_since(at) < KEEPALIVE;
         self.alive.is_some_and(came)

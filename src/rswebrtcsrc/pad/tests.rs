@@ -260,6 +260,21 @@ impl Chain {
         });
     }
 
+    /// Packets arrive together.
+    fn deliver(&mut self, packets: &[(Bytes, Bytes)]) {
+        let arrival = Instant::now();
+        let arrived = packets.iter().map(|(header, payload)| {
+            Inbound::Rtp(InboundPacket {
+                arrival,
+                header: header.clone(),
+                payload: payload.clone(),
+                whole: Some([&header[..], payload].concat().into()),
+            })
+        });
+        self.queue.deliver(arrived);
+        self.given += packets.len() as u32;
+    }
+
     /// Waits until all that was given is out of the jitter buffer: nothing is missing, or it was
     /// given up.
     fn settle(&mut self) {
@@ -338,6 +353,32 @@ fn play(codec: &str, film: &Film, wanted: Wanted, lost: impl Fn(usize) -> bool) 
         chain.pass(STEP);
     }
     chain
+}
+
+#[test]
+fn the_jitter_buffers_thread_rests_between_frames_and_wakes_for_the_end() {
+    let film = film("H264", SLICED, FRAMES);
+    let mut chain = Chain::new("H264", wanted(40));
+    let batch = chain.stream.track.batch();
+    let mut rested = 0;
+    for frame in &film {
+        let queue = chain.queue.clone();
+        limited("its reader waits", || {
+            chain.wake();
+            queue.is_awaited()
+        });
+        chain.deliver(frame);
+        let patience = Instant::now() + Duration::from_millis(50);
+        while Instant::now() < patience && !batch.is_awaited() {
+            std::thread::yield_now();
+        }
+        rested += usize::from(batch.is_awaited());
+        chain.pass(STEP);
+    }
+    assert!(rested > FRAMES / 2, "{rested}");
+    let (out, figures, _) = chain.finish();
+    assert_eq!(out.len(), FRAMES);
+    assert_eq!((figures.late, figures.given_up), (0, 0));
 }
 
 #[test]

@@ -170,8 +170,9 @@ impl PushSrcImpl for TrackSrc {
         };
         *self.arrived() = arrived;
         let (list, last) = next?;
-        if let Some(list) = list {
-            self.push_list(list)?;
+        match list {
+            Some(list) => drop(self.push_list(list)?),
+            None => self.tell_newest(Batch::note),
         }
         Ok(CreateSuccess::NewBuffer(last))
     }
@@ -422,9 +423,14 @@ impl TrackSrc {
     }
 
     fn begin_batch(&self) {
+        self.tell_newest(Batch::begin);
+    }
+
+    /// Before the newest packet goes in.
+    fn tell_newest(&self, tell: fn(&Batch, Option<u16>)) {
         let newest = self.lock().as_ref().and_then(|track| track.newest);
         if let Some(batch) = self.batch.get() {
-            batch.begin(newest);
+            tell(batch, newest);
         }
     }
 
@@ -438,6 +444,12 @@ impl TrackSrc {
         if let Some(batch) = self.batch.get() {
             batch.end();
         }
+    }
+
+    #[cfg(test)]
+    pub fn batch(&self) -> Arc<Batch> {
+        // infallible: a track has one from the beginning.
+        self.batch.get().unwrap().clone()
     }
 
     fn now(&self) -> Now {

@@ -229,3 +229,26 @@ fn a_push_that_met_a_flush_does_not_end_the_stream_behind_it() {
         bench.settle();
     }
 }
+
+#[test]
+fn who_rests_behind_it_knows_the_newest_packet_however_that_went() {
+    let bench = Bench::begun();
+    let newest = || bench.track.batch().quiet_at();
+    assert_eq!(newest(), Some(0), "by itself, the first");
+    bench.queue.deliver(numbers(1, 3));
+    assert_eq!(newest(), Some(3), "as a list");
+    bench.queue.deliver([5, 4].map(packet));
+    assert_eq!(newest(), Some(5), "in another order");
+    bench.queue.deliver(numbers(6, 1));
+    assert_eq!(
+        newest(),
+        Some(6),
+        "by itself, from the thread that delivers"
+    );
+    // The streaming thread sees to what is behind a report.
+    let report = Inbound::SenderReport(Bytes::from_static(b"report"));
+    bench.queue.deliver([report, packet(7)]);
+    while bench.next().1 != 7 {}
+    bench.settle();
+    assert_eq!(newest(), Some(7), "by itself, behind a report");
+}

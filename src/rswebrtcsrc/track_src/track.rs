@@ -141,3 +141,24 @@ impl Now {
         self.running_time.saturating_sub(age)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_newer;
+
+    #[test]
+    fn numbers_go_round_and_begin_anew_but_what_comes_late_is_not_newer() {
+        for (came, known) in [
+            (1, 0),
+            (0, u16::MAX),
+            (300, 0xff00),
+            (0, 0x4001),
+            (5, 0x8000),
+        ] {
+            assert!(is_newer(came, known), "{came} {known}");
+        }
+        for (came, known) in [(0, 0), (0, 1), (u16::MAX, 0), (0xff00, 300), (0, 0x4000)] {
+            assert!(!is_newer(came, known), "{came} {known}");
+        }
+    }
+}
