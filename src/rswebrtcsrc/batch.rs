@@ -26,6 +26,13 @@ pub struct Batch {
     longest_rest: Duration,
 }
 
+/// What was known as a packet came out.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    ended: u64,
+    newest: Option<u16>,
+}
+
 /// What became of a rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
@@ -105,20 +112,27 @@ impl Batch {
         self.change(|state| state.ended += 1);
     }
 
-    /// Waits for the end of the list that is on its way, if there is one. Gives how many there are then.
-    pub fn wait(&self) -> u64 {
+    /// Waits for the end of the list that is on its way, if there is one.
+    pub fn wait(&self) -> Seen {
         let mut state = self.lock();
         if state.runs && !state.closed {
             (state, _) = self.sleep(state, LONGEST, |state| state.runs && !state.closed);
             // After LONGEST nobody else has to wait for it.
             state.runs = false;
         }
-        state.ended
+        Seen {
+            ended: state.ended,
+            newest: state.newest,
+        }
     }
 
-    /// Packet `sequence` went all the way through, of the first `since` lists: waits for the next one to
-    /// be there, if nothing else can be.
-    pub fn rest(&self, sequence: u16, since: u64) -> Rest {
+    /// Packet `sequence`, which came out as of `seen`, went all the way through: waits for the next list
+    /// to be there, if nothing else can be. Most packets are not the newest, and take no lock.
+    pub fn rest(&self, sequence: u16, seen: Seen) -> Rest {
+        if seen.newest != Some(sequence) {
+            return Rest::None;
+        }
+        let since = seen.ended;
         let state = self.lock();
         if state.newest != Some(sequence) || state.runs || !state.has_rest(since) {
             return Rest::None;
@@ -223,8 +237,8 @@ mod tests {
         let resting = std::thread::spawn({
             let batch = batch.clone();
             move || {
-                let since = batch.wait();
-                batch.rest(7, since)
+                let seen = batch.wait();
+                batch.rest(7, seen)
             }
         });
         while !batch.is_awaited() && !resting.is_finished() {
@@ -278,9 +292,9 @@ mod tests {
         ];
         for prepare in prepare {
             let batch = quiet(NEVER);
-            let since = batch.wait();
+            let seen = batch.wait();
             prepare(&batch);
-            assert_eq!(batch.rest(7, since), Rest::None);
+            assert_eq!(batch.rest(7, seen), Rest::None);
         }
     }
 }

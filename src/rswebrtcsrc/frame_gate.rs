@@ -211,7 +211,7 @@ mod imp {
         }
 
         fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-            let lists = self.batch.get().map(|batch| batch.wait());
+            let seen = self.batch.get().map(|batch| batch.wait());
             let now = Instant::now();
             let mut guard = self.lock();
             let state = &mut *guard;
@@ -260,10 +260,10 @@ mod imp {
             }
             let pushed = out.map_or(Ok(gst::FlowSuccess::Ok), |out| self.push(out));
             if pushed.is_ok()
-                && let (Some(batch), Some(lists)) = (self.batch.get(), lists)
+                && let (Some(batch), Some(seen)) = (self.batch.get(), seen)
                 && let Some(sequence) = sequence
             {
-                batch.rest(sequence, lists);
+                batch.rest(sequence, seen);
             }
             pushed
         }

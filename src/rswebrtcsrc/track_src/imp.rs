@@ -171,7 +171,9 @@ impl PushSrcImpl for TrackSrc {
         *self.arrived() = arrived;
         let (list, last) = next?;
         match list {
-            Some(list) => drop(self.push_list(list)?),
+            Some(list) => {
+                self.push_list(list)?;
+            }
             None => self.tell_newest(Batch::note),
         }
         Ok(CreateSuccess::NewBuffer(last))
