@@ -146,7 +146,14 @@ struct Growing {
     _directory: tempfile::TempDir,
     sender: Running,
     receiver: Running,
-    pads: Arc<Mutex<Vec<gst::Pad>>>,
+    outputs: Arc<Mutex<Vec<Output>>>,
+}
+
+/// A pad of the receiver, and the buffers that passed it, from the first one on.
+#[derive(Clone)]
+struct Output {
+    pad: gst::Pad,
+    frames: Arc<Mutex<Vec<bool>>>,
 }
 
 impl Growing {
@@ -154,9 +161,11 @@ impl Growing {
         let directory = tempfile::tempdir().unwrap();
         let meet = meet(directory.path());
         let receiver = Running::parse(&format!("rswebrtcsrc name=r {src} {meet}"));
-        let pads = Arc::new(Mutex::new(Vec::new()));
-        let (added, pipeline) = (pads.clone(), receiver.0.downgrade());
+        let outputs = Arc::new(Mutex::new(Vec::new()));
+        let (added, pipeline) = (outputs.clone(), receiver.0.downgrade());
         receiver.element("r").connect_pad_added(move |_, pad| {
+            // Here, for a test's own thread may come too late for the first ones.
+            let frames = count(pad);
             let pipeline = pipeline.upgrade().unwrap();
             let end = gst::ElementFactory::make("fakesink")
                 .property("async", false)
@@ -165,7 +174,10 @@ impl Growing {
             pipeline.add(&end).unwrap();
             end.sync_state_with_parent().unwrap();
             pad.link(&end.static_pad("sink").unwrap()).unwrap();
-            added.lock().unwrap().push(pad.clone());
+            added.lock().unwrap().push(Output {
+                pad: pad.clone(),
+                frames,
+            });
         });
         receiver.set_state(gst::State::Playing);
         let sender = Running::play(&format!(
@@ -177,7 +189,7 @@ impl Growing {
             _directory: directory,
             sender,
             receiver,
-            pads,
+            outputs,
         }
     }
 
@@ -195,18 +207,18 @@ impl Growing {
         (bin.upcast(), pad)
     }
 
-    fn pad(&self, index: usize) -> gst::Pad {
+    fn output(&self, index: usize) -> Output {
         eventually("the pad is there", || {
-            self.pads.lock().unwrap().len() > index
+            self.outputs.lock().unwrap().len() > index
         });
-        self.pads.lock().unwrap()[index].clone()
+        self.outputs.lock().unwrap()[index].clone()
     }
 }
 
 #[test]
 fn a_pad_that_is_added_during_the_call_becomes_a_pad_over_there_and_ends_when_released() {
     let call = Growing::new("", "");
-    let first = count(&call.pad(0));
+    let first = call.output(0).frames;
     let live = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc";
     let (branch, pad) = call.add(live);
     let agreed = streams(&call.sender.wait_negotiated());
@@ -217,9 +229,11 @@ fn a_pad_that_is_added_during_the_call_becomes_a_pad_over_there_and_ends_when_re
             ("PCMU".to_owned(), "sendonly".to_owned())
         ]
     );
-    let second = call.pad(1);
+    let Output {
+        pad: second,
+        frames: heard,
+    } = call.output(1);
     assert_eq!(second.name(), "audio_0");
-    let heard = count(&second);
     eventually("sound arrives", || heard.lock().unwrap().len() > 10);
 
     let ended = Arc::new(Mutex::new(false));
@@ -256,7 +270,7 @@ fn a_pad_that_is_added_during_the_call_becomes_a_pad_over_there_and_ends_when_re
 fn a_stored_stream_that_is_added_during_the_call_is_sent_from_its_start() {
     let call = Growing::new("", "");
     call.add(&audio(8000, "alawenc"));
-    let heard = count(&call.pad(1));
+    let heard = call.output(1).frames;
     eventually("all of it arrives", || {
         heard.lock().unwrap().len() == FRAMES
     });
