@@ -145,11 +145,12 @@ fn picture_and_sound_come_as_one_pad_each_in_the_order_of_the_offer() {
 fn a_live_source_starts_at_a_key_frame_that_its_encoder_is_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let meet = meet(directory.path());
-    let sender = Running::play(&format!(
+    let sender = Running::parse(&format!(
         "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
          ! vp8enc name=e deadline=1 keyframe-max-dist=100000 ! rswebrtcsink {meet}"
     ));
     let encoded = count(&sender.element("e").static_pad("src").unwrap());
+    sender.set_state(gst::State::Playing);
     eventually("frames pass while nobody is there", || {
         encoded.lock().unwrap().len() > 10
     });

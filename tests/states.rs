@@ -79,11 +79,12 @@ fn a_call_can_be_cut_at_any_moment() {
 #[test]
 fn a_flush_while_a_stream_waits_returns_at_once() {
     let directory = tempfile::tempdir().unwrap();
-    let sender = Running::play(&format!(
+    let sender = Running::parse(&format!(
         "{STORED} ! rswebrtcsink name=s {}",
         meet(directory.path())
     ));
     let waiting = count(&sender.element("e").static_pad("src").unwrap());
+    sender.set_state(gst::State::Playing);
     eventually("the stream waits", || !waiting.lock().unwrap().is_empty());
     let pad = sender.element("s").static_pad("video_0").unwrap();
     let start = std::time::Instant::now();
