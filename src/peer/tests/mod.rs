@@ -235,14 +235,17 @@ fn frame(first: u32, packets: u32, size: usize) -> OutboundFrame {
     }
 }
 
-/// Reads packets from `queue` on a thread of its own until there are `count`.
+/// Reads packets from `queue` on a thread of its own until there are `count`, or no more come.
 async fn read(queue: Arc<InboundQueue>, count: usize) -> Vec<InboundPacket> {
     let read = move || {
-        let end = Instant::now() + DEADLINE;
+        let mut end = Instant::now() + DEADLINE;
         let mut packets = Vec::new();
         while packets.len() < count && Instant::now() < end {
             match queue.pop(Duration::from_millis(100)) {
-                Popped::Item(Inbound::Rtp(packet)) => packets.push(packet),
+                Popped::Item(Inbound::Rtp(packet)) => {
+                    packets.push(packet);
+                    end = Instant::now() + DEADLINE;
+                }
                 Popped::Item(Inbound::SenderReport(_)) | Popped::Timeout => {}
                 Popped::Flushing | Popped::Ended => break,
             }
