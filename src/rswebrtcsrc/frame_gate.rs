@@ -22,6 +22,7 @@ use crate::media::{frame_start, keyframe};
 use super::batch::Batch;
 use super::frames::{Done, Frames, Place, Policy, STARVED};
 use super::freezes::Freezes;
+use super::output::Flow;
 use super::playout::BufferDelay;
 use super::spacing::Spacing;
 use super::track_src::KeyFrameRequest;
@@ -53,6 +54,12 @@ impl FrameGate {
     /// What happens with broken frames from now on.
     pub fn set_policy(&self, policy: Policy) {
         self.imp().set_policy(policy);
+    }
+
+    /// What came before was thrown away behind it: the next packet begins the stream anew, and
+    /// `flow` is told. The key frame that it needs was asked for.
+    pub fn begin_anew(&self, flow: Arc<Flow>) {
+        self.imp().lock().anew = Some(flow);
     }
 
     /// Frames are shown so long after their time. The jitter buffer before it is larger by
@@ -104,6 +111,7 @@ mod imp {
         pub(super) delay: BufferDelay,
         spacing: Spacing,
         ask: Option<Arc<KeyFrameRequest>>,
+        pub(super) anew: Option<Arc<Flow>>,
         /// Packets without media that stayed inside: what follows is renumbered.
         removed: u16,
         /// What goes out next; kept for its room.
@@ -153,6 +161,7 @@ mod imp {
                     delay: BufferDelay::default(),
                     spacing: Spacing::default(),
                     ask: None,
+                    anew: None,
                     removed: 0,
                     out: Vec::new(),
                 }),
@@ -219,6 +228,10 @@ mod imp {
             let mut out = std::mem::take(&mut state.out);
             if let Some(policy) = state.policy.take() {
                 state.frames.set_policy(policy, &mut out);
+            }
+            if let Some(flow) = state.anew.take() {
+                flow.begin_anew();
+                state.frames.wait_for_key_frame(now);
             }
             let mut pts = buffer.pts();
             let mut sequence = None;

@@ -280,6 +280,12 @@ impl<T> Frames<T> {
         Done { ask: false, ..done }
     }
 
+    /// With [`Policy::Drop`] the next key frame has to be the first, which was asked for just now.
+    pub fn wait_for_key_frame(&mut self, now: Instant) {
+        self.waiting = true;
+        self.asked = Some(now);
+    }
+
     /// Another stream begins, or this one from another place.
     pub fn reset(&mut self) {
         *self = Self::new(self.policy);

@@ -10,7 +10,7 @@ use gst::prelude::*;
 use crate::gst_glue::caps::source_pad_caps;
 use crate::gst_glue::media_pad::MediaPad;
 use crate::gst_glue::report;
-use crate::media::codec::Codec;
+use crate::media::codec::{Codec, MediaKind};
 
 /// A pad `name` for a stream of `codec` that the remote calls `msid`, and its layer `rid`.
 ///
@@ -38,16 +38,45 @@ pub fn ghost_pad(
     Ok(pad.upcast())
 }
 
-/// Notes that data flows, and tells the caps that come out.
-pub fn watch(ghost: &gst::GhostPad, reorders: bool, tells: bool) -> Arc<AtomicBool> {
-    let flows = Arc::new(AtomicBool::new(false));
-    let seen = flows.clone();
+/// What became of the data of one pad.
+#[derive(Debug, Default)]
+pub struct Flow {
+    flows: AtomicBool,
+    cut: AtomicBool,
+}
+
+impl Flow {
+    /// Whether data came out of the pad.
+    pub fn flows(&self) -> bool {
+        self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Whether data was thrown away, as nothing was linked, on which what follows depends. Nothing
+    /// comes out until it has begun anew.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// What comes from now on depends on nothing that was thrown away. On the streaming thread.
+    pub fn begin_anew(&self) {
+        self.cut.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Notes whether data flows, and tells the caps that come out.
+pub fn watch(ghost: &gst::GhostPad, codec: &Codec, tells: bool) -> Arc<Flow> {
+    let reorders = ["H264", "H265"].contains(&codec.name.as_str());
+    let depends = codec.kind == MediaKind::Video;
+    let flow = Arc::new(Flow::default());
+    let seen = flow.clone();
     let times = Mutex::new(FrameTimes::default());
     ghost.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
         move |pad, info| {
-            if pad.is_linked() {
-                seen.store(true, Ordering::Relaxed);
+            if !pad.is_linked() {
+                seen.cut.store(depends, Ordering::Relaxed);
+            } else if !seen.is_cut() {
+                seen.flows.store(true, Ordering::Relaxed);
                 let reordered = info.buffer_mut().is_some_and(|buffer| {
                     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
                     times.complete(buffer)
@@ -68,7 +97,7 @@ pub fn watch(ghost: &gst::GhostPad, reorders: bool, tells: bool) -> Arc<AtomicBo
         }
         gst::PadProbeReturn::Ok
     });
-    flows
+    flow
 }
 
 /// Gives frames the duration of the one before, where the stream names none: the last one of a

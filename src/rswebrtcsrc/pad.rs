@@ -19,7 +19,7 @@ use super::batch::Batch;
 use super::frame_gate::FrameGate;
 use super::frames::Policy;
 use super::lip_sync::LipSync;
-use super::output::{ghost_pad, watch};
+use super::output::{Flow, ghost_pad, watch};
 use super::playout::{Playout, Wanted, jitter_buffer};
 use super::track_src::{Feed, KeyFrameRequest, TrackSrc};
 use super::vp9_size;
@@ -42,8 +42,7 @@ pub struct Stream {
     /// What can be changed and read while it plays.
     pub playout: Arc<Playout>,
     elements: Vec<gst::Element>,
-    /// Data came out of the pad.
-    flows: Arc<AtomicBool>,
+    flow: Arc<Flow>,
     ended: AtomicBool,
 }
 
@@ -96,8 +95,7 @@ impl Stream {
             (config.msid.as_deref(), config.rid.as_deref()),
         )
         .map_err(|e| failed(&config.name, &e))?;
-        let reorders = ["H264", "H265"].contains(&config.codec.name.as_str());
-        let flows = watch(&ghost, reorders, config.tells);
+        let flow = watch(&ghost, &config.codec, config.tells);
         let _ = ghost.set_active(true);
         bin.add_pad(&ghost).map_err(|e| failed(&config.name, &e))?;
         let as_rtp = wants_rtp(&ghost, &config.codec);
@@ -122,6 +120,9 @@ impl Stream {
         let batch = Arc::new(Batch::default());
         let gate = (config.codec.kind == MediaKind::Video)
             .then(|| FrameGate::new(&config.codec.name, policy, batch.clone(), key_frame.clone()));
+        if let Some(gate) = &gate {
+            begin_when_linked(&ghost, &flow, gate, &key_frame);
+        }
         let repaired = is_repaired(&config.codec);
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
@@ -155,7 +156,7 @@ impl Stream {
             jitter_buffer,
             playout: Arc::new(playout),
             elements,
-            flows,
+            flow,
             ended: AtomicBool::new(false),
         };
         if let Err(error) = stream.plug(bin, lip_sync) {
@@ -198,7 +199,7 @@ impl Stream {
 
     /// Whether data came out of the pad.
     pub fn flows(&self) -> bool {
-        self.flows.load(Ordering::Relaxed)
+        self.flow.flows()
     }
 
     /// Takes everything out of `bin`.
@@ -232,6 +233,22 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Whoever links the pad of a video while it flows gets it from a key frame on, which is asked for.
+fn begin_when_linked(
+    ghost: &gst::GhostPad,
+    flow: &Arc<Flow>,
+    gate: &FrameGate,
+    key_frame: &Arc<KeyFrameRequest>,
+) {
+    let (flow, gate, key_frame) = (flow.clone(), gate.clone(), key_frame.clone());
+    ghost.connect_linked(move |_, _| {
+        if flow.is_cut() {
+            gate.begin_anew(flow.clone());
+            key_frame();
+        }
+    });
 }
 
 /// Whether lost packets of it are sent again.

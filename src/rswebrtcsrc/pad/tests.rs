@@ -423,6 +423,43 @@ fn after_holes_only_whole_frames_come_out_whatever_the_codec() {
     }
 }
 
+#[test]
+fn who_links_the_pad_late_gets_the_video_from_a_key_frame_on_that_is_asked_for() {
+    for (codec, encoder) in VIDEOS {
+        let what = format!("{codec} {encoder}");
+        let film = film(codec, encoder, FRAMES);
+        let (reference, ..) = play(codec, &film, wanted(40), |_| false).finish();
+        let mut chain = Chain::new(codec, wanted(40));
+        let sink = chain.stream.ghost.peer().unwrap();
+        let unlinked = 5..10;
+        for (n, frame) in film.iter().enumerate() {
+            if n == unlinked.start {
+                chain.settle();
+                limited("it is out", || chain.out.lock().unwrap().len() == n);
+                chain.stream.ghost.unlink(&sink).unwrap();
+            }
+            if n == unlinked.end {
+                chain.settle();
+                let before = chain.asked.load(Ordering::Relaxed);
+                chain.stream.ghost.link(&sink).unwrap();
+                let asked = chain.asked.load(Ordering::Relaxed) - before;
+                assert_eq!(asked, 1, "{what}");
+            }
+            frame.iter().for_each(|packet| chain.give(packet));
+            chain.pass(STEP);
+        }
+        let (out, figures, _) = chain.finish();
+        let expected = shown(codec, &film, |frame| unlinked.contains(&frame));
+        let places: Vec<_> = out
+            .iter()
+            .map(|frame| reference.iter().position(|other| other == frame))
+            .collect();
+        let expected: Vec<_> = expected.into_iter().map(Some).collect();
+        assert_eq!(places, expected, "{what}");
+        assert_eq!(figures.frames.unwrap().broken, 0, "{what}");
+    }
+}
+
 /// Number of a packet of `frame`: the first (0.0) to the last (1.0).
 fn number_of(film: &Film, frame: usize, part: f64) -> usize {
     let before: usize = film[..frame].iter().map(Vec::len).sum();
