@@ -2,11 +2,15 @@
 //! RTP packets as they cross our layers (RFC 3550 section 5.1).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::header_extension::HeaderExtension;
+
+/// A source of a stream that sent nothing for so long has given way to another one that sends: what
+/// comes of that one is not just late. Longer than between two frames of a slow camera.
+pub const SOURCE_IS_SILENT: Duration = Duration::from_millis(300);
 
 /// One packet on its way out. SSRC, payload type and sequence number are the peer's: it numbers
 /// the packets it really sends, so that what was dropped before never looks like loss.

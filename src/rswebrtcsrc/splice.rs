@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Makes one RTP stream of those that follow each other: when a call is made again, the remote
-//! sends with another SSRC, other sequence numbers, timestamps and payload types. What is
-//! downstream sees the first of them go on, with a gap as long as the interruption.
+//! sends with another SSRC, other sequence numbers, timestamps and payload types. So does one that
+//! changes between sources during a call, and goes back to the first. What is downstream sees the
+//! first of them go on, with a gap as long as the interruption.
 
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::media::rtp_packet::{Header, InboundPacket};
+use crate::media::rtp_packet::{Header, InboundPacket, SOURCE_IS_SILENT};
 
-/// SSRCs of former connections, whose late packets are of no more use.
+/// Former sources, whose late packets are of no more use.
 const REMEMBERED: usize = 8;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Splice {
     current: Option<Source>,
-    former: Vec<u32>,
+    former: Vec<Former>,
     /// Another connection has come: what follows is of it, whatever its SSRC.
     anew: bool,
+}
+
+#[derive(Debug)]
+struct Former {
+    ssrc: u32,
+    /// Highest that came.
+    sequence: u16,
 }
 
 #[derive(Debug)]
@@ -44,7 +52,7 @@ impl Splice {
         self.former.clear();
     }
 
-    /// What goes out for `packet`; `None` when it belongs to a connection that is over. `clock_rate`
+    /// What goes out for `packet`; `None` when it belongs to a source that is over. `clock_rate`
     /// is that of its codec; `payload_type` the one to go out with.
     pub fn pass(
         &mut self,
@@ -53,8 +61,11 @@ impl Splice {
         payload_type: u8,
     ) -> Option<InboundPacket> {
         let header = Header::read(&packet.header)?;
-        if self.former.contains(&header.ssrc) {
-            return None;
+        if let Some(at) = self.former.iter().position(|f| f.ssrc == header.ssrc) {
+            if !self.comes_back(self.former.get(at)?, &header, packet.arrival) {
+                return None;
+            }
+            self.former.remove(at);
         }
         let follows = self.current.as_ref().is_none_or(|c| c.ssrc != header.ssrc);
         if follows || std::mem::take(&mut self.anew) {
@@ -64,7 +75,10 @@ impl Splice {
                 if self.former.len() >= REMEMBERED {
                     self.former.remove(0);
                 }
-                self.former.push(former.ssrc);
+                self.former.push(Former {
+                    ssrc: former.ssrc,
+                    sequence: former.sequence.wrapping_sub(former.sequence_offset),
+                });
             }
         }
         let source = self.current.as_mut()?;
@@ -90,6 +104,15 @@ impl Splice {
             whole: None,
             ..packet
         })
+    }
+
+    /// Whether the remote has gone back to `former`, rather than that one of its packets is late.
+    fn comes_back(&self, former: &Former, header: &Header, arrival: Instant) -> bool {
+        let is_silent = self.current.as_ref().is_none_or(|current| {
+            arrival.saturating_duration_since(current.arrival) >= SOURCE_IS_SILENT
+        });
+        let step = header.sequence.wrapping_sub(former.sequence);
+        is_silent && (1..0x8000).contains(&step)
     }
 
     /// A sender report of the current source as it is seen downstream; `None` for any other.
@@ -216,6 +239,32 @@ mod tests {
                 .pass(packet(7, 65_535, 0, later), 90_000, 96)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_source_that_the_remote_goes_back_to_goes_on() {
+        let mut splice = Splice::default();
+        let start = Instant::now();
+        let mut at = |ssrc, sequence, ms| {
+            let arrival = start + Duration::from_millis(ms);
+            let passed = splice.pass(packet(ssrc, sequence, 0, arrival), 90_000, 96);
+            passed.map(|packet| read(&packet).1)
+        };
+        assert_eq!(at(7, 100, 0), Some(100));
+        assert_eq!(at(9, 60_000, 1000), Some(102));
+        // The last of the first source, late.
+        assert_eq!(at(7, 101, 1010), None);
+        // Newer than what came, but the other one goes on: both send at the same time.
+        for ms in (1020..4000).step_by(20) {
+            assert!(at(9, 60_000 + (ms / 20) as u16, ms).is_some());
+            assert_eq!(at(7, 102 + (ms / 20) as u16, ms), None);
+        }
+        let last = at(9, 60_400, 4000).unwrap();
+        assert_eq!(at(7, 99, 5000), None, "older than what came");
+        assert_eq!(at(7, 400, 5000), Some(last + 2));
+        assert_eq!(at(7, 401, 5020), Some(last + 3));
+        assert_eq!(at(9, 60_401, 5030), None, "late now itself");
+        assert_eq!(at(9, 60_402, 6000), Some(last + 5));
     }
 
     #[test]

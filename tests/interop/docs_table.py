@@ -30,6 +30,7 @@ Not in the tables; the tests in `tests/interop` show what arrived in each.
 | three layers by rid from; other layers asked for while it plays | Chromium, Firefox | `test_simulcast.py` |
 | three layers by rid to a receiver that picks; the largest alone, by rid and by `SIM` | werift; Chromium | `test_simulcast.py` |
 | a remote that goes over to another network | Chromium, viewing and publishing | `test_handover.py` |
+| a remote that changes between sources (SSRCs) on one m-line, and goes back | webrtcbin behind an input-selector | `test_changing_source.py` |
 | scalable video (SVC), VP9 `L3T3_KEY` and AV1 `L2T2_KEY`: recorded, as RTP, and passed on as RTP to another browser and to two viewers, with its dependency descriptor | Chromium | `test_svc.py` |
 
 ## Lines of old descriptions that mean nothing to us

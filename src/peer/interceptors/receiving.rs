@@ -26,7 +26,7 @@ use super::rtx_unwrap;
 use super::source::{Arrival, Source};
 use crate::media::codec::MediaKind;
 use crate::media::header_extension::{AbsSendTime, HeaderExtension};
-use crate::media::rtp_packet::{Inbound, InboundPacket};
+use crate::media::rtp_packet::{Inbound, InboundPacket, SOURCE_IS_SILENT};
 use crate::peer::shared::{Line, lock};
 
 /// Pairs in one NACK, which has to fit into a datagram.
@@ -109,9 +109,13 @@ impl MediaPath {
         let incoming = incoming.into();
         let packet = &incoming.packet;
         self.bind(stream, &packet.header, now);
+        if how == How::Sent {
+            self.may_come_back(stream, packet.header.ssrc, now);
+        }
         let Some(source) = self.sources.get_mut(&packet.header.ssrc) else {
             return Ok(());
         };
+        source.came = now;
         let sequence = packet.header.sequence_number;
         if how != How::Sent && source.is_restart(sequence) {
             return Ok(());
@@ -257,15 +261,38 @@ impl MediaPath {
         {
             *primary = Some(header.ssrc);
         }
-        let mut rtx = line.declared.rtx.iter();
-        let rtx = rtx
-            .find(|(_, ssrc)| *ssrc == header.ssrc)
-            .map(|(rtx, _)| *rtx);
+        self.tell_source(stream, header.ssrc);
+        log::debug!(target: "rswebrtc::peer", "stream {stream} receives {} as {}", codec.name, header.ssrc);
+    }
+
+    /// The remote may go back to a source that it sent with before: key frames are asked of the one
+    /// that sends.
+    fn may_come_back(&mut self, stream: usize, ssrc: u32, now: Instant) {
+        let Some(Some(primary)) = self.primaries.get(stream) else {
+            return;
+        };
+        if *primary == ssrc || matches!(self.layers.get(stream), Some(Some(_))) {
+            return;
+        }
+        let silent = self
+            .sources
+            .get(primary)
+            .is_none_or(|source| now.saturating_duration_since(source.came) >= SOURCE_IS_SILENT);
+        if silent && let Some(primary) = self.primaries.get_mut(stream) {
+            *primary = Some(ssrc);
+            self.tell_source(stream, ssrc);
+        }
+    }
+
+    /// Notes what stream `stream` is received as.
+    fn tell_source(&self, stream: usize, ssrc: u32) {
+        let line = self.lines.get(stream);
+        let mut rtx = line.into_iter().flat_map(|line| line.declared.rtx.iter());
+        let rtx = rtx.find(|(_, media)| *media == ssrc).map(|(rtx, _)| *rtx);
         self.count(stream, |stats| {
-            stats.ssrc = header.ssrc;
+            stats.ssrc = ssrc;
             stats.rtx_ssrc = rtx.unwrap_or_default();
         });
-        log::debug!(target: "rswebrtc::peer", "stream {stream} receives {} as {}", codec.name, header.ssrc);
     }
 
     /// A compound packet came.

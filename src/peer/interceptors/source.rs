@@ -45,6 +45,8 @@ pub(super) struct Source {
     /// For receiver reports.
     pub(super) reception: Reception,
     clock_rate: u32,
+    /// When something of it came last.
+    pub(super) came: Instant,
     lowest: u32,
     highest: u32,
     received: u64,
@@ -64,6 +66,7 @@ impl Source {
             key_frames: None,
             reception: Reception::default(),
             clock_rate: clock_rate.max(1),
+            came: now,
             lowest: first,
             highest: first,
             received: 0,
