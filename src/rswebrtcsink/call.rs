@@ -12,7 +12,7 @@ use crate::session::negotiation::{OwnLayer, Sending, Wish};
 use super::adaptation::Adaptation;
 use super::data::DataTracks;
 use super::gate::Gate;
-use super::key_frames::KeyFrameWatch;
+use super::key_frames::{KeyFrame, KeyFrameRequests};
 use super::navigation::Navigators;
 use super::settings::Simulcast;
 use crate::session::calls::Calls;
@@ -67,33 +67,18 @@ struct Track {
     /// Its pad is gone.
     released: bool,
     finished: bool,
-    key_frame_asked: Option<Instant>,
-    /// One is to be asked for as soon as that may be done again.
-    key_frame_pending: bool,
-    /// Nobody upstream took the last request.
-    no_key_frames: bool,
-    key_frames: KeyFrameWatch,
+    key_frames: KeyFrameRequests,
     /// Of all its packets.
     bytes: u64,
 }
 
-/// What to do about a wish for a key frame.
-#[derive(Debug, PartialEq, Eq)]
-pub enum KeyFrame {
-    /// Ask for it.
-    Now,
-    /// Ask for it after this time.
-    After {
-        /// From now.
-        delay: Duration,
-        /// Whether somebody makes them, as far as is known.
-        made: bool,
-    },
-    /// It will be asked for.
-    Pending {
-        /// Whether somebody makes them, as far as is known.
-        made: bool,
-    },
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// It was not dropped.
+    pub taken: bool,
+    /// A key frame was wanted sooner than it might be asked for, and may be asked for now.
+    pub key_frame_due: bool,
 }
 
 /// The peers of a host that media flows to.
@@ -177,10 +162,7 @@ impl SinkCall {
             extensions: Vec::new(),
             released: false,
             finished: false,
-            key_frame_asked: None,
-            key_frame_pending: false,
-            no_key_frames: false,
-            key_frames: KeyFrameWatch::default(),
+            key_frames: KeyFrameRequests::new(self.key_frame_interval),
             bytes: 0,
         });
         let index = tracks.all.len() - 1;
@@ -341,21 +323,23 @@ impl SinkCall {
         self.lock().all.get(track).map(|t| t.pad.clone())
     }
 
-    /// Queues a frame; `false` when it was dropped.
-    pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> bool {
+    /// Queues a frame.
+    pub fn push_frame(&self, track: usize, frame: OutboundFrame) -> Pushed {
+        let mut pushed = Pushed::default();
         let local = {
             let mut tracks = self.lock();
             if let Some(track) = tracks.all.get_mut(track) {
                 track.bytes = track.bytes.wrapping_add(frame.len() as u64);
-                track.key_frames.frame(frame.key, Instant::now);
+                pushed.key_frame_due = track.key_frames.frame(frame.key, Instant::now);
                 track.resuming &= !frame.key;
                 if track.stopped || track.resuming {
-                    return false;
+                    return pushed;
                 }
             }
             tracks.sent.iter().position(|sent| *sent == track)
         };
-        local.is_some_and(|local| self.calls.push_frame(local, frame))
+        pushed.taken = local.is_some_and(|local| self.calls.push_frame(local, frame));
+        pushed
     }
 
     /// Bytes of RTP that came for `track` so far, payload only.
@@ -424,31 +408,15 @@ impl SinkCall {
         let Some(track) = tracks.all.get_mut(track) else {
             return KeyFrame::Pending { made: false };
         };
-        let made = !track.no_key_frames;
-        if track.key_frame_pending {
-            return KeyFrame::Pending { made };
-        }
-        let now = Instant::now();
-        let passed = track.key_frame_asked.map(|then| now.duration_since(then));
-        match passed.and_then(|passed| self.key_frame_interval.checked_sub(passed)) {
-            Some(delay) if !delay.is_zero() && made => {
-                track.key_frame_pending = self.calls.host().is_some();
-                KeyFrame::After { delay, made }
-            }
-            // There is no use in asking whoever took none of the requests, but now and then.
-            Some(delay) if !delay.is_zero() => KeyFrame::Pending { made },
-            _ => {
-                track.key_frame_asked = Some(now);
-                KeyFrame::Now
-            }
-        }
+        // Of a host it is reminded, as its frames may not go to whoever waits.
+        let by_frames = self.calls.host().is_none();
+        track.key_frames.want(by_frames, Instant::now())
     }
 
     /// The time of [`KeyFrame::After`] is over.
     pub fn key_frame_is_due(&self, track: usize) {
         if let Some(track) = self.lock().all.get_mut(track) {
-            track.key_frame_pending = false;
-            track.key_frame_asked = None;
+            track.key_frames.is_due();
         }
     }
 
@@ -459,12 +427,7 @@ impl SinkCall {
         let Some(track) = tracks.all.get_mut(track) else {
             return false;
         };
-        if taken {
-            track.key_frames.asked(Instant::now());
-        }
-        let made = taken && !track.key_frames.ignores();
-        track.no_key_frames = !made;
-        made
+        track.key_frames.asked(taken, Instant::now())
     }
 
     /// Whether requests for key frames of `track` are taken and nothing comes of them.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MPL-2.0
-//! Tells encoders that answer a request for a key frame from those that only take it.
+//! When the encoder of a stream is asked for a key frame. Tells encoders that answer such a request
+//! from those that only take it.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,115 @@ const FRAMES: u32 = 15;
 /// So many requests in a row without an answer are no accident.
 const UNANSWERED: u32 = 3;
 
+/// What to do about a wish for a key frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyFrame {
+    /// Ask for it.
+    Now,
+    /// Ask for it after this time.
+    After {
+        /// From now.
+        delay: Duration,
+        /// Whether somebody makes them, as far as is known.
+        made: bool,
+    },
+    /// It will be asked for.
+    Pending {
+        /// Whether somebody makes them, as far as is known.
+        made: bool,
+    },
+}
+
+/// The requests for key frames of one stream.
+#[derive(Debug)]
+pub struct KeyFrameRequests {
+    /// Encoders are not asked more often.
+    interval: Duration,
+    asked: Option<Instant>,
+    /// One is to be asked for as soon as that may be done again; whoever wanted it is reminded.
+    pending: bool,
+    /// As `pending`, with the first frame after this moment.
+    due: Option<Instant>,
+    /// Nobody upstream took the last request.
+    unmade: bool,
+    watch: KeyFrameWatch,
+}
+
+impl KeyFrameRequests {
+    /// None yet.
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            asked: None,
+            pending: false,
+            due: None,
+            unmade: false,
+            watch: KeyFrameWatch::default(),
+        }
+    }
+
+    /// Somebody wants a key frame. If that is too soon, [`Self::frame`] tells when it is not any
+    /// more (`by_frames`), or [`Self::is_due`] has to be called then.
+    pub fn want(&mut self, by_frames: bool, now: Instant) -> KeyFrame {
+        let made = !self.unmade;
+        if self.pending {
+            return KeyFrame::Pending { made };
+        }
+        let passed = self.asked.map(|then| now.saturating_duration_since(then));
+        match passed.and_then(|passed| self.interval.checked_sub(passed)) {
+            Some(delay) if !delay.is_zero() && made => {
+                if by_frames {
+                    self.due = Some(now + delay);
+                } else {
+                    self.pending = true;
+                }
+                KeyFrame::After { delay, made }
+            }
+            // There is no use in asking whoever took none of the requests, but now and then.
+            Some(delay) if !delay.is_zero() => KeyFrame::Pending { made },
+            _ => {
+                self.asked = Some(now);
+                self.due = None;
+                KeyFrame::Now
+            }
+        }
+    }
+
+    /// The time of [`KeyFrame::After`] is over.
+    pub fn is_due(&mut self) {
+        self.pending = false;
+        self.asked = None;
+    }
+
+    /// The request was `taken`, or was not. Tells whether a key frame will come of it, as far as is
+    /// known.
+    pub fn asked(&mut self, taken: bool, now: Instant) -> bool {
+        if taken {
+            self.watch.asked(now);
+        }
+        self.unmade = !taken || self.watch.ignores();
+        !self.unmade
+    }
+
+    /// A frame came. Tells whether one that was wanted too soon may be asked for now: a key frame
+    /// that came meanwhile is as good.
+    pub fn frame(&mut self, key: bool, now: impl Fn() -> Instant) -> bool {
+        self.watch.frame(key, &now);
+        if key {
+            self.due = None;
+        }
+        self.due.take_if(|due| now() >= *due).is_some()
+    }
+
+    /// See [`KeyFrameWatch::ignores`].
+    pub fn ignores(&self) -> bool {
+        self.watch.ignores()
+    }
+}
+
 /// What became of the requests for one stream.
 #[derive(Debug, Default)]
-pub struct KeyFrameWatch {
+struct KeyFrameWatch {
     /// When the oldest open request was made, and the frames since then.
     asked: Option<(Instant, u32)>,
     unanswered: u32,
@@ -20,12 +127,12 @@ pub struct KeyFrameWatch {
 
 impl KeyFrameWatch {
     /// Somebody upstream took a request.
-    pub fn asked(&mut self, now: Instant) {
+    fn asked(&mut self, now: Instant) {
         self.asked.get_or_insert((now, 0));
     }
 
     /// A frame came.
-    pub fn frame(&mut self, key: bool, now: impl FnOnce() -> Instant) {
+    fn frame(&mut self, key: bool, now: impl FnOnce() -> Instant) {
         if key {
             self.asked = None;
             if !self.ignores() {
@@ -45,7 +152,7 @@ impl KeyFrameWatch {
 
     /// The encoder makes key frames when it likes, whatever is asked for. For good: a regular one
     /// that comes at last is no answer.
-    pub fn ignores(&self) -> bool {
+    fn ignores(&self) -> bool {
         self.unanswered >= UNANSWERED
     }
 }
@@ -73,6 +180,26 @@ mod tests {
         }
         play(&mut watch, &mut now, 1, true);
         assert!(watch.ignores(), "a regular key frame");
+    }
+
+    #[test]
+    fn what_is_wanted_too_soon_is_due_with_a_later_frame_unless_one_came() {
+        let mut requests = KeyFrameRequests::new(Duration::from_millis(500));
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(requests.want(true, start), KeyFrame::Now);
+        assert!(requests.asked(true, start));
+        assert!(!requests.frame(true, || at(100)));
+        let delay = Duration::from_millis(200);
+        let after = KeyFrame::After { delay, made: true };
+        assert_eq!(requests.want(true, at(300)), after);
+        assert!(!requests.frame(false, || at(499)));
+        assert!(requests.frame(false, || at(500)));
+        assert!(!requests.frame(false, || at(501)), "told once");
+        assert_eq!(requests.want(true, at(501)), KeyFrame::Now);
+        requests.want(true, at(600));
+        assert!(!requests.frame(true, || at(700)), "it came by itself");
+        assert!(!requests.frame(false, || at(2000)));
     }
 
     #[test]

@@ -59,12 +59,16 @@ impl RsWebRtcSink {
             }
             Event::Connected(info) => {
                 let in_need = self.in_need(|_, sink| sink.start_at_key_frame());
+                if call.gate.was_open() {
+                    self.begin_held_anew(call);
+                }
                 call.gate.open();
                 self.flows(call);
+                // Before anybody else is told, who may take their time.
+                ask_key_frames(call, &in_need);
                 if call.viewers.add(&ONLY_PEER.into()) {
                     obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
                 }
-                ask_key_frames(call, &in_need);
                 let stats = call.calls().stats_of(ONLY_PEER);
                 let pads = self.pad_caps(call);
                 if call.calls().is_shared() {
@@ -134,6 +138,19 @@ impl RsWebRtcSink {
     }
 
     /// The tracks that begin, as `begins` says, and need a key frame for that.
+    /// A film that goes on for another connection: if somebody makes a key frame, it does so at that
+    /// one. Otherwise it goes on where it was, for whom that may be of use.
+    fn begin_held_anew(&self, call: &SinkCall) {
+        for (track, sink) in self.in_need(|_, sink| sink.is_held()) {
+            if call.is_video(track)
+                && call.may_ask_key_frame(track)
+                && call.makes_key_frames(track, sink.ask_key_frame())
+            {
+                sink.wait_for_key_frame();
+            }
+        }
+    }
+
     fn in_need(&self, begins: impl Fn(usize, &TrackSink) -> bool) -> Vec<(usize, TrackSink)> {
         let mut in_need = self.tracks();
         in_need.retain(|(track, sink)| begins(*track, sink));

@@ -72,6 +72,20 @@ impl TrackSink {
         self.imp().start_at_key_frame()
     }
 
+    /// Whether early data waits for a peer: a film's.
+    pub fn is_held(&self) -> bool {
+        let track = self.imp().lock();
+        track.as_ref().is_some_and(|t| t.hold == Some(true))
+    }
+
+    /// A key frame was asked for: what is before it is of no use.
+    pub fn wait_for_key_frame(&self) {
+        if let Some(track) = self.imp().lock().as_mut() {
+            track.needs_key = true;
+            track.key_asked = Some(Instant::now());
+        }
+    }
+
     /// The track was agreed on during a call. The peer was told first and may have taken its key
     /// frame by now, behind which nothing is to be left out: only the streaming thread knows, and
     /// sees to it with the next frame. Tells whether a key frame is to be asked for meanwhile.
@@ -490,11 +504,13 @@ mod imp {
         /// Only the streaming thread is here, so that what it read of `started` holds.
         fn push(&self, call: &SinkCall, local: usize, frames: Vec<OutboundFrame>) {
             let mut started = self.started.load(Ordering::Relaxed);
+            let mut ask = false;
             for frame in frames {
                 let key = frame.key;
-                let taken = call.push_frame(local, frame);
-                started = taken && (key || started);
-                if !taken {
+                let pushed = call.push_frame(local, frame);
+                ask |= pushed.key_frame_due;
+                started = pushed.taken && (key || started);
+                if !pushed.taken {
                     gst::debug!(
                         CAT,
                         imp = self,
@@ -503,6 +519,9 @@ mod imp {
                 }
             }
             self.started.store(started, Ordering::Relaxed);
+            if ask && call.may_ask_key_frame(local) {
+                call.makes_key_frames(local, self.obj().ask_key_frame());
+            }
         }
 
         fn call(&self) -> Option<(Arc<SinkCall>, usize)> {

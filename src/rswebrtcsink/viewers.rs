@@ -13,9 +13,10 @@ use crate::session::error::CallError;
 use crate::session::event::{EndCause, Event};
 use crate::session::host::{Host, HostEvent};
 
-use super::call::{KeyFrame, SinkCall};
+use super::call::SinkCall;
 use super::gate::Closed;
 use super::imp::RsWebRtcSink;
+use super::key_frames::KeyFrame;
 
 /// What those get who come while the stream runs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MPL-2.0
 //! Real encoders, driven by estimates that no network made.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use gst::glib;
 use gst::prelude::*;
 
 use super::*;
+use crate::gst_glue::report;
+use crate::session::event::Event;
 
 const MEGABIT: u64 = 1_000_000;
 /// Everything here takes moments, unless the machine is busy.
@@ -559,4 +561,47 @@ fn an_encoder_that_ignores_requests_for_key_frames_is_named() {
         !rig.call.makes_key_frames(track, true),
         "what is kept serves"
     );
+}
+
+/// A whip-client, say, that publishes again after its server was gone.
+#[test]
+fn a_film_goes_on_at_a_key_frame_for_the_next_connection_which_need_not_ask_for_it() {
+    let film = "videotestsrc pattern=smpte ! video/x-raw,width=320,height=240,framerate=30/1 ! \
+                vp8enc name=e deadline=1 keyframe-max-dist=100000 ! s.";
+    let rig = Rig::new("early-data=hold sync=true", film);
+    let sizes = Arc::new(Mutex::new(Vec::new()));
+    let into = sizes.clone();
+    let encoder = rig.element("e").static_pad("src").unwrap();
+    encoder.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let buffer = info.buffer().unwrap();
+        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        into.lock().unwrap().push((key, buffer.size() as u64));
+        gst::PadProbeReturn::Ok
+    });
+    let connected = || {
+        let (event, mut teller) = (
+            Event::Connected(Default::default()),
+            report::Teller::new(false),
+        );
+        assert!(rig.sink.imp().happened(&rig.call, event, &mut teller));
+    };
+    let (track, _) = rig.sink.imp().tracks().into_iter().next().unwrap();
+    let bytes = |more_than: u64| {
+        let start = Instant::now();
+        while rig.call.bytes(track) <= more_than {
+            assert!(start.elapsed() < LIMIT, "nothing is sent");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        rig.call.bytes(track)
+    };
+    connected();
+    let first = bytes(0);
+    bytes(first);
+    rig.call.gate.interrupt();
+    let before = rig.call.bytes(track);
+    connected();
+    let sent = bytes(before) - before;
+    let sizes = sizes.lock().unwrap().clone();
+    let (_, key) = sizes.iter().rev().find(|(key, _)| *key).expect("another");
+    assert!(sent >= *key, "{sent} bytes of no key frame: {sizes:?}");
 }
