@@ -23,11 +23,14 @@ use crate::peer::shared::Shared;
 /// Sender reports whose time is remembered per stream, for the round-trip time.
 const REPORTS: usize = 16;
 
+/// A key frame that was asked for is there by then, if it was not lost.
+const INTRA_REQUEST_LASTS: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct RtcpTap {
     shared: Arc<Shared>,
     reports: HashMap<usize, VecDeque<(u32, Instant)>>,
-    intra_requests: HashMap<usize, u8>,
+    intra_requests: HashMap<usize, (u8, Instant)>,
     gone: Vec<u32>,
     /// As a report just told.
     pub(super) round_trip: Option<Duration>,
@@ -75,7 +78,7 @@ impl RtcpTap {
                     self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
                 }
             } else if let Some(request) = any.downcast_ref::<FullIntraRequest>() {
-                self.intra_request(request);
+                self.intra_request(request, now);
             } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
                 if let Some(stream) = self.shared.outbound.stream_of(nack.media_ssrc) {
                     let mut round_trip = None;
@@ -165,16 +168,21 @@ impl RtcpTap {
         }
     }
 
-    fn intra_request(&mut self, request: &FullIntraRequest) {
+    fn intra_request(&mut self, request: &FullIntraRequest, now: Instant) {
         for entry in &request.fir {
             let Some(stream) = self.shared.outbound.stream_of(entry.ssrc) else {
                 continue;
             };
             let number = entry.sequence_number;
-            // RFC 5104 section 4.3.1.1: the same number is the same request, repeated.
-            if self.intra_requests.insert(stream, number) == Some(number) {
+            // RFC 5104 section 4.3.1.1: the same number is the same request, repeated. One that is
+            // still repeated later says that its key frame did not arrive.
+            let same = |(known, then): &&(u8, Instant)| {
+                *known == number && now.saturating_duration_since(*then) < INTRA_REQUEST_LASTS
+            };
+            if self.intra_requests.get(&stream).filter(same).is_some() {
                 continue;
             }
+            self.intra_requests.insert(stream, (number, now));
             self.shared.count_sent(stream, |stats| stats.fir_count += 1);
             self.shared.events.tell(PeerEvent::KeyFrameRequest(stream));
         }

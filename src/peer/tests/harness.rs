@@ -40,7 +40,6 @@ const LEAST_SLEEP: Duration = Duration::from_millis(1);
 /// One end of the call.
 pub(super) struct Side {
     pub(super) shared: Arc<Shared>,
-    #[allow(dead_code)] // what is told is kept, and of use to some tests
     pub(super) events: mpsc::Receiver<PeerEvent>,
     path: MediaPath,
     due: Option<Duration>,
@@ -288,6 +287,16 @@ impl Net {
             self.drain();
         }
         self.set(until.max(self.now()));
+    }
+
+    /// The sender gets this RTCP now.
+    pub(super) fn tell_sender(&mut self, packet: impl rtcp::Packet + 'static) {
+        let message = TaggedPacket {
+            now: self.instant(),
+            transport: TransportContext::default(),
+            message: AttributedPacket::new(Packet::Rtcp(vec![Box::new(packet)])),
+        };
+        self.sender.path.handle_read(message).unwrap();
     }
 
     fn set(&mut self, now: Duration) {

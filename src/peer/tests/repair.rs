@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MPL-2.0
 //! What is lost on the way is repaired in time, on a virtual clock.
 
+use rtc::rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+
 use super::harness::{Net, picture};
 use super::*;
 
@@ -332,4 +334,31 @@ fn answers_that_take_long_are_not_asked_for_again_and_again() {
     assert!(outcome.repairs <= 1.3, "{outcome:?}");
     let measured = net.receiver.stats(0).round_trip_time.unwrap();
     assert!((measured - 0.300).abs() < 0.02, "{measured}");
+}
+
+/// RFC 5104 section 4.3.1.1.
+#[test]
+fn a_full_intra_request_that_is_repeated_is_one_until_its_key_frame_must_have_been_lost() {
+    let mut net = net(&vp8(), 10, "", 1);
+    net.video(1, 4);
+    let ssrc = net.sender.shared.outbound.ssrcs(0).0;
+    let mut requests = Vec::new();
+    for (number, seconds) in [(7, 2), (7, 2), (8, 2), (8, 4), (8, 4)] {
+        net.advance(Duration::from_secs(seconds));
+        net.tell_sender(FullIntraRequest {
+            sender_ssrc: 1,
+            media_ssrc: 0,
+            fir: vec![FirEntry {
+                ssrc,
+                sequence_number: number,
+            }],
+        });
+        let mut count = 0;
+        while let Ok(event) = net.sender.events.try_recv() {
+            count += u32::from(matches!(event, PeerEvent::KeyFrameRequest(0)));
+        }
+        requests.push(count);
+    }
+    assert_eq!(requests, [1, 0, 1, 1, 0]);
+    assert_eq!(net.sender.stats(0).fir_count, 3);
 }
