@@ -123,7 +123,6 @@ impl Stream {
         if let Some(gate) = &gate {
             begin_when_linked(&ghost, &flow, gate, &key_frame);
         }
-        let repaired = is_repaired(&config.codec);
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,
@@ -141,7 +140,7 @@ impl Stream {
             track.clone(),
             config.queue.clone(),
             as_rtp,
-            repaired,
+            &config.codec,
             &config.wanted,
         );
         elements.extend(depayloading);
@@ -167,14 +166,13 @@ impl Stream {
     }
 
     /// Another connection goes on with the stream: `false` if it brings another encoding, and the
-    /// stream ends.
+    /// stream ends. How it is played out is renewed apart ([`Playout::renew`]).
     pub fn renew(&self, agreed: &AgreedStream) -> bool {
         let goes_on = self.track.renew(
             agreed.codec.clone(),
             agreed.alternatives.clone(),
             orientation_id(&agreed.extensions),
         );
-        self.playout.renew(is_repaired(&agreed.codec));
         if !goes_on {
             self.end();
         }
@@ -249,11 +247,6 @@ fn begin_when_linked(
             key_frame();
         }
     });
-}
-
-/// Whether lost packets of it are sent again.
-fn is_repaired(codec: &Codec) -> bool {
-    codec.feedback.iter().any(|f| f == "nack")
 }
 
 fn orientation_id(extensions: &[(u8, HeaderExtension)]) -> Option<u8> {

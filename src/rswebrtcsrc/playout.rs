@@ -11,6 +11,7 @@ use gst::prelude::*;
 use crate::gst_glue::rtp;
 use crate::gst_glue::stats::PlayoutFigures;
 use crate::logging::SRC as CAT;
+use crate::media::codec::Codec;
 use crate::media::queue::InboundQueue;
 
 use super::frame_gate::FrameGate;
@@ -134,7 +135,7 @@ impl Playout {
         track: TrackSrc,
         queue: Arc<InboundQueue>,
         as_rtp: bool,
-        repaired: bool,
+        codec: &Codec,
         wanted: &Wanted,
     ) -> Self {
         let delay = gate.is_none().then(|| measure(&jitter_buffer));
@@ -144,7 +145,7 @@ impl Playout {
             track,
             queue,
             as_rtp,
-            repaired: AtomicBool::new(repaired),
+            repaired: AtomicBool::new(is_repaired(codec)),
             latency: Mutex::new(Latency {
                 current: Duration::MAX,
                 overtime: Duration::ZERO,
@@ -253,8 +254,10 @@ impl Playout {
         }
     }
 
-    /// Another connection goes on with the stream, on which lost packets are sent again or not.
-    pub fn renew(&self, repaired: bool) {
+    /// Another connection goes on with the stream, on which lost packets are sent again or not. May
+    /// post a message: to be called without a lock.
+    pub fn renew(&self, codec: &Codec) {
+        let repaired = is_repaired(codec);
         if self.repaired.swap(repaired, Ordering::Relaxed) != repaired {
             self.apply();
         }
@@ -281,6 +284,11 @@ impl Playout {
     fn lock(&self) -> MutexGuard<'_, Latency> {
         self.latency.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether lost packets of it are sent again.
+fn is_repaired(codec: &Codec) -> bool {
+    codec.feedback.iter().any(|f| f == "nack")
 }
 
 /// A jitter buffer for `latency`.

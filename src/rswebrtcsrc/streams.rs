@@ -87,13 +87,20 @@ impl RsWebRtcSrc {
 
     /// Whether a pad has this stream already, from before a new negotiation or a new connection.
     fn goes_on(&self, peer: &SrcPeer, agreed: &AgreedStream, queue: &Arc<InboundQueue>) -> bool {
-        let streams = self.streams();
-        let Some(stream) = streams.iter().find(|s| s.is_fed_by(queue)) else {
-            return false;
-        };
-        if peer.is_interrupted() && !stream.renew(agreed) {
+        let (goes_on, playout, name) = {
+            let streams = self.streams();
+            let Some(stream) = streams.iter().find(|s| s.is_fed_by(queue)) else {
+                return false;
+            };
+            if !peer.is_interrupted() {
+                return true;
+            }
             let name = stream.ghost.name();
-            drop(streams);
+            (stream.renew(agreed), stream.playout.clone(), name)
+        };
+        // Not under the lock: it may post a message, whose handler may read anything.
+        playout.renew(&agreed.codec);
+        if !goes_on {
             gst::element_imp_warning!(
                 self,
                 gst::StreamError::Format,

@@ -577,9 +577,12 @@ fn nobody_waits_in_overtime_for_what_may_go_out_with_holes_or_is_not_sent_again(
     });
     assert_eq!((size(), chain.queue.patience().1), (40, Duration::ZERO));
     chain.stream.playout.set(&late);
-    chain.stream.playout.renew(false);
+    let mut codec = supported("VP8").unwrap().with_fmtp("");
+    codec.feedback.clear();
+    chain.stream.playout.renew(&codec);
     assert_eq!((size(), chain.queue.patience().1), (40, Duration::ZERO));
-    chain.stream.playout.renew(true);
+    codec.feedback.push("nack".to_owned());
+    chain.stream.playout.renew(&codec);
     assert_eq!(size(), 140);
     // What comes in it would raise the latency.
     let auto = LatencyMode::Auto;
