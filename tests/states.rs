@@ -113,6 +113,38 @@ fn a_seek_during_a_call_goes_on_from_there() {
     assert!((280..=300).contains(&seen), "{seen} frames");
 }
 
+/// The preview loses its state with the flush, so that the whole pipeline gets a new base time:
+/// before the film comes to the other sink, or after.
+#[test]
+fn a_seek_with_a_preview_beside_goes_on_at_once() {
+    for preroll in [0, 50_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let meet = meet(directory.path());
+        let receiver = Running::play(&format!("rswebrtcsrc {meet} ! fakesink name=f"));
+        let seen = count(&receiver.element("f").static_pad("sink").unwrap());
+        let sender = Running::parse(&format!(
+            "{STORED} ! tee name=t ! queue ! rswebrtcsink {meet}  \
+             t. ! queue ! identity name=i ! fakesink name=preview sync=true"
+        ));
+        let preview = count(&sender.element("preview").static_pad("sink").unwrap());
+        sender.set_state(gst::State::Playing);
+        eventually("three seconds arrive", || seen.lock().unwrap().len() > 90);
+        let slow = sender.element("i");
+        slow.set_property("sleep-time", preroll as u32);
+        sender
+            .0
+            .seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::ZERO)
+            .unwrap();
+        slow.set_property("sleep-time", 0u32);
+        let (before, shown) = (seen.lock().unwrap().len(), preview.lock().unwrap().len());
+        eventually("the preview goes on", || {
+            preview.lock().unwrap().len() > shown + 25
+        });
+        let since = seen.lock().unwrap().len() - before;
+        assert!(since > 10, "{since} frames while the preview shows 25");
+    }
+}
+
 #[test]
 fn eos_of_a_receiver_before_any_call_is_an_error_that_says_so() {
     let directory = tempfile::tempdir().unwrap();

@@ -44,6 +44,11 @@ struct State {
     was_open: bool,
     /// The pipeline runs.
     playing: bool,
+    /// Running times of the call count from this time of the clock: the base time that the pipeline
+    /// began with, later by the time it paused. Its own base time changes with flushes, too.
+    origin: ClockTime,
+    /// Base time and running time of when it was paused.
+    paused: Option<(ClockTime, ClockTime)>,
     shut_down: bool,
     closed: Option<Closed>,
     /// Tracks that are being flushed.
@@ -64,7 +69,8 @@ struct State {
 
 impl Gate {
     /// Waits until the buffer of `track` may pass, and gives the offset that makes the earliest
-    /// waiting one due now. `now` gives the pipeline's running time.
+    /// waiting one due now, for running times that count from [`Self::origin`]. `now` gives the time
+    /// of the pipeline's clock.
     pub fn wait(
         &self,
         track: usize,
@@ -91,10 +97,11 @@ impl Gate {
                 if let Some((_, offset)) = state.own_offsets.iter().find(|(t, _)| *t == track) {
                     return Passage::Pass(*offset);
                 }
+                let now = now().map(|now| now.saturating_sub(state.origin));
                 if let Some(offset) = state.offset {
-                    return Passage::Pass(state.offset_of(track, offset, running_time, now()));
+                    return Passage::Pass(state.offset_of(track, offset, running_time, now));
                 }
-                if let Some(now) = now() {
+                if let Some(now) = now {
                     let first = state.waiting.iter().map(|(_, t)| *t).min();
                     let first = first.unwrap_or(running_time);
                     let offset = difference(now, first);
@@ -170,9 +177,30 @@ impl Gate {
         });
     }
 
-    /// The pipeline runs (or no longer does).
-    pub fn set_playing(&self, playing: bool) {
-        self.change(|state| state.playing = playing);
+    /// The pipeline runs, with this base time, at this time of its clock.
+    pub fn play(&self, base: ClockTime, now: ClockTime) {
+        self.change(|state| {
+            state.playing = true;
+            state.origin = match state.paused.take() {
+                // A flush reset the pipeline's time: that of the call goes on from where it was.
+                Some((_, elapsed)) if state.offset.is_none() => now.saturating_sub(elapsed),
+                Some((before, _)) => (state.origin + base).saturating_sub(before),
+                None => base,
+            };
+        });
+    }
+
+    /// The pipeline does not run any more, at this time of its clock; it had this base time.
+    pub fn pause(&self, base: ClockTime, now: ClockTime) {
+        self.change(|state| {
+            state.playing = false;
+            state.paused = Some((base, now.saturating_sub(state.origin)));
+        });
+    }
+
+    /// The time of the clock that running times of the call count from.
+    pub fn origin(&self) -> ClockTime {
+        self.lock().origin
     }
 
     /// The call is over; the first reason stays.
@@ -239,7 +267,8 @@ impl State {
     }
 }
 
-fn difference(now: ClockTime, then: ClockTime) -> ClockTimeDiff {
+/// From `then` to `now`.
+pub(super) fn difference(now: ClockTime, then: ClockTime) -> ClockTimeDiff {
     let signed = |t: ClockTime| i64::try_from(t.nseconds()).unwrap_or(i64::MAX);
     signed(now).saturating_sub(signed(then))
 }
@@ -269,7 +298,7 @@ mod tests {
             }
         });
         has_started.recv().unwrap();
-        gate.set_playing(true);
+        gate.play(ClockTime::ZERO, SECOND);
         gate.open();
         let video = gate.wait(0, SECOND * 3, now);
         assert_eq!(audio.join().unwrap(), video);
@@ -284,20 +313,40 @@ mod tests {
             let gate = gate.clone();
             move || gate.wait(0, SECOND, now)
         });
-        gate.set_playing(true);
+        gate.play(ClockTime::ZERO, SECOND);
         assert_eq!(waiting.join().unwrap(), Passage::Pass(29_000_000_000));
     }
 
     #[test]
     fn a_flush_sends_a_waiting_track_back_and_time_starts_anew() {
         let gate = Gate::default();
-        gate.set_playing(true);
+        gate.play(ClockTime::ZERO, SECOND);
         gate.open();
         assert_eq!(gate.wait(0, SECOND, now), Passage::Pass(29_000_000_000));
         gate.set_flushing(0, true);
         assert_eq!(gate.wait(0, SECOND, now), Passage::Flushing);
         gate.set_flushing(0, false);
         assert_eq!(gate.wait(0, SECOND * 2, now), Passage::Pass(28_000_000_000));
+    }
+
+    #[test]
+    fn a_pause_does_not_count_whether_it_ends_with_a_flush_or_not() {
+        let gate = Gate::default();
+        gate.play(SECOND, SECOND);
+        gate.open();
+        let pass = |first: u64, now: u64| gate.wait(0, SECOND * first, || Some(SECOND * now));
+        assert_eq!(pass(0, 3), Passage::Pass(2_000_000_000));
+        // 10 s of the call.
+        gate.pause(SECOND, SECOND * 11);
+        gate.play(SECOND * 91, SECOND * 101);
+        assert_eq!(gate.origin(), SECOND * 91);
+        assert_eq!(pass(8, 101), Passage::Pass(2_000_000_000));
+        gate.pause(SECOND * 91, SECOND * 101);
+        gate.set_flushing(0, true);
+        gate.set_flushing(0, false);
+        gate.play(SECOND * 200, SECOND * 200);
+        assert_eq!(gate.origin(), SECOND * 190);
+        assert_eq!(pass(0, 200), Passage::Pass(10_000_000_000));
     }
 
     #[test]

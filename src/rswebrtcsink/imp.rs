@@ -222,7 +222,9 @@ impl ElementImpl for RsWebRtcSink {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        use gst::StateChange::{PausedToPlaying, PausedToReady, PlayingToPaused, ReadyToPaused};
+        use gst::StateChange::{
+            PausedToPlaying, PausedToReady, PlayingToPaused, PlayingToPlaying, ReadyToPaused,
+        };
         match transition {
             ReadyToPaused => self.start_call().map_err(|message| {
                 self.application.stop();
@@ -236,8 +238,10 @@ impl ElementImpl for RsWebRtcSink {
             }
             PlayingToPaused => self.with_call(|call| {
                 call.calls().pause();
-                call.gate.set_playing(false);
+                let (base, now) = self.times();
+                call.gate.pause(base, now);
             }),
+            PlayingToPlaying => self.count_anew(),
             _ => {}
         }
         let result = self.parent_change_state(transition);
@@ -245,8 +249,11 @@ impl ElementImpl for RsWebRtcSink {
             PausedToPlaying if result.is_ok() => self.with_call(|call| {
                 call.begin_without_media();
                 call.calls().begin();
-                call.gate.set_playing(true);
+                let (base, now) = self.times();
+                call.gate.play(base, now);
             }),
+            // What came in between counted from the old one.
+            PlayingToPlaying => self.count_anew(),
             PausedToReady => self.stop_call(),
             ReadyToPaused if result.is_err() => {
                 self.with_call(|call| call.gate.shut_down());
@@ -259,6 +266,22 @@ impl ElementImpl for RsWebRtcSink {
 }
 
 impl RsWebRtcSink {
+    /// The pipeline's base time, and the time of its clock.
+    fn times(&self) -> (gst::ClockTime, gst::ClockTime) {
+        let obj = self.obj();
+        let now = obj.clock().map(|clock| clock.time());
+        (obj.base_time().unwrap_or_default(), now.unwrap_or_default())
+    }
+
+    /// The base time changed while we play, as it does when a flush has taken the state of another
+    /// sink of the pipeline.
+    fn count_anew(&self) {
+        let (base, _) = self.times();
+        for (_, sink) in self.tracks() {
+            sink.count_from(base);
+        }
+    }
+
     fn start_call(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let handle = crate::runtime::handle()

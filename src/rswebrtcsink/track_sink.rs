@@ -28,7 +28,7 @@ use crate::media::orientation::Orientation;
 use crate::media::rtp_packet::OutboundFrame;
 
 use super::call::SinkCall;
-use super::gate::{Closed, Passage};
+use super::gate::{Closed, Passage, difference};
 
 use self::timestamps::Timestamps;
 use self::track::Track;
@@ -92,6 +92,11 @@ impl TrackSink {
     /// `anew`: the remote did not take the track before, also of a film.
     pub fn agreed(&self, anew: bool) -> bool {
         self.imp().agreed(anew)
+    }
+
+    /// The pipeline has another base time.
+    pub fn count_from(&self, base: gst::ClockTime) {
+        self.imp().count_from(base);
     }
 
     /// Asks upstream for a key frame.
@@ -203,6 +208,7 @@ mod imp {
                 orientation_sent: None,
                 next_number: None,
                 undescribed: false,
+                offset: None,
                 shift: 0,
                 hold: None,
                 position: None,
@@ -365,7 +371,7 @@ mod imp {
                 let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
                 segment.to_running_time(pts)
             });
-            let now = || obj.current_running_time();
+            let now = || obj.clock().map(|clock| clock.time());
             match call
                 .gate
                 .wait(local, running_time.unwrap_or(gst::ClockTime::ZERO), now)
@@ -410,16 +416,31 @@ mod imp {
             hold
         }
 
+        /// `offset` is for running times that count from the gate's origin.
         fn set_offset(&self, offset: gst::ClockTimeDiff) {
-            if self.obj().ts_offset() == offset {
-                return;
-            }
-            self.obj().set_ts_offset(offset);
             if let Some(track) = self.lock().as_mut() {
+                if track.offset.replace(offset) == Some(offset) {
+                    return;
+                }
                 let ticks = i128::from(offset) * i128::from(track.clock_rate) / 1_000_000_000;
                 // RTP timestamps wrap: the low 32 bits are all there is.
                 track.shift = ticks.rem_euclid(1 << 32) as u32;
                 track.timestamps.forget();
+            }
+            if let Some(base) = self.obj().base_time() {
+                self.count_from(base);
+            }
+        }
+
+        /// What is held back in time is due when it was before, though running times count from
+        /// another base time now.
+        pub fn count_from(&self, base: gst::ClockTime) {
+            let held = self.lock().as_ref().and_then(|track| {
+                let origin = track.call.gate.origin();
+                track.offset.map(|offset| offset + difference(origin, base))
+            });
+            if let Some(offset) = held {
+                self.obj().set_ts_offset(offset);
             }
         }
 

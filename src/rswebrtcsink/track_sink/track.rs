@@ -45,6 +45,10 @@ pub struct Track {
     pub next_number: Option<u16>,
     /// Data was dropped because the caps tell too little.
     pub undescribed: bool,
+    /// What is added to running times, of what waited for a peer ([`Gate::wait`]).
+    ///
+    /// [`Gate::wait`]: crate::rswebrtcsink::gate::Gate::wait
+    pub offset: Option<gst::ClockTimeDiff>,
     /// Added to every RTP timestamp, like the offset in time.
     pub shift: u32,
     pub hold: Option<bool>,
