@@ -8,8 +8,9 @@ use std::time::Duration;
 use common::{LIMIT, Running, count, eventually, init, meet};
 use gst::prelude::*;
 
-/// What a user would still call "at once".
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// A stop has 0.7 s for the call and 0.3 s for encoders, on a machine that is not busy; what is not
+/// to be waited for takes 4 s and more.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 const STORED: &str = "videotestsrc num-buffers=300 ! video/x-raw,width=320,height=240,framerate=30/1 \
                       ! vp8enc deadline=1 name=e";
@@ -274,7 +275,9 @@ fn a_pad_is_released_at_once_in_any_state() {
 fn the_position_of_a_sender_is_that_of_its_film() {
     let directory = tempfile::tempdir().unwrap();
     let meet = meet(directory.path());
-    let sender = Running::play(&format!("{STORED} ! rswebrtcsink name=s {meet}"));
+    let sender = Running::parse(&format!("{STORED} ! rswebrtcsink name=s {meet}"));
+    let encoded = count(&sender.element("e").static_pad("src").unwrap());
+    sender.set_state(gst::State::Playing);
     let position = || sender.0.query_position::<gst::ClockTime>();
     let later = std::time::Instant::now() + Duration::from_millis(700);
     eventually("some time passes", || std::time::Instant::now() > later);
@@ -283,6 +286,10 @@ fn the_position_of_a_sender_is_that_of_its_film() {
     let seen = count(&receiver.element("f").static_pad("sink").unwrap());
     eventually("a second is sent", || seen.lock().unwrap().len() >= 30);
     let position = position().unwrap();
-    let second = gst::ClockTime::from_mseconds(900)..gst::ClockTime::from_mseconds(1300);
-    assert!(second.contains(&position), "{position}");
+    let frame = |n: usize| gst::ClockTime::from_seconds(n as u64) / 30;
+    let made = encoded.lock().unwrap().len();
+    assert!(
+        (frame(29)..frame(made)).contains(&position),
+        "{position} of {made} frames"
+    );
 }

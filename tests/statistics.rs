@@ -40,20 +40,20 @@ fn both_ends_tell_rates_frames_and_the_path_at_each_interval() {
     let (path, mut sent) = told(&sender, "s");
     assert_eq!(sent.name(), "outbound-rtp");
     assert!(path.has_field("candidate-pair"));
-    while rate(&sent) == 0 {
+    // In the first interval may be the first frame only.
+    let fast = |stats: &gst::Structure| stats.get::<f64>("frames-per-second").unwrap() > 5.0;
+    while rate(&sent) == 0 || !fast(&sent) {
         sent = told(&sender, "s").1;
     }
-    assert!(
-        sent.get::<f64>("frames-per-second").unwrap() > 5.0,
-        "{sent}"
-    );
     let (_, mut received) = told(&receiver, "r");
     assert_eq!(received.name(), "inbound-rtp");
-    while rate(&received) == 0 {
+    let keys = |stats: &gst::Structure| stats.get::<u64>("key-frames-received").unwrap();
+    // Bytes are counted as they come, frames behind the jitter buffer.
+    while rate(&received) == 0 || keys(&received) == 0 {
         received = told(&receiver, "r").1;
     }
     let number = |name: &str| received.get::<u64>(name).unwrap();
-    assert!(number("frames-received") > 0 && number("key-frames-received") > 0);
+    assert!(number("frames-received") >= number("key-frames-received"));
     assert!(number("jitter-buffer-emitted-count") > 0);
     assert_eq!((number("frames-broken"), number("frames-dropped")), (0, 0));
     assert_eq!(received.get::<u32>("latency"), Ok(200));

@@ -193,8 +193,8 @@ mod tests {
         };
         picture(0);
         assert_eq!(next(), 0);
-        let now = Instant::now();
-        hold.follow(Some(now + LONGEST), now);
+        // A pause that does not end by itself, however late this picture comes to the probe.
+        hold.pause.until.store(u64::MAX, Ordering::Relaxed);
         picture(1);
         // Behind the probe, in the same thread: it decided about the first of them before.
         while hold.pause.left_out.load(Ordering::Relaxed) == 0 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MPL-2.0
-"""Ending while nothing has begun: within a second, by whatever means."""
+"""Ending while nothing has begun: at once, by whatever means."""
 
 import re
 import signal
@@ -10,10 +10,14 @@ import gst
 import media
 
 
+# Seconds. The end has 0.7 s on a machine that is not busy.
+AT_ONCE = 2
+
+
 class NoPeer(gst.ProcessTest):
     """PLAYING, and nobody there."""
 
-    # It must be over within a second.
+    # It must be over soon.
     alone = True
 
     def ends(self, pipeline, number, flags="", quiet=True):
@@ -23,7 +27,7 @@ class NoPeer(gst.ProcessTest):
         at = process.signal(number)
         process.wait(5)
         self.note(f"{process.ended - at:.2f} s")
-        self.assertLess(process.ended - at, 1, process.report())
+        self.assertLess(process.ended - at, AT_ONCE, process.report())
         if quiet:
             self.assertNotRegex(process.stderr(), re.compile(gst.GST_ERROR.pattern, re.M))
 
@@ -62,7 +66,7 @@ class NoPeer(gst.ProcessTest):
         at = process.signal(signal.SIGINT)
         process.wait(5)
         self.note(f"{process.ended - at:.2f} s")
-        self.assertLess(process.ended - at, 1, process.report())
+        self.assertLess(process.ended - at, AT_ONCE, process.report())
 
     def test_src_with_its_answer_out(self):
         """The answer is written and nobody has read it."""
@@ -74,7 +78,7 @@ class NoPeer(gst.ProcessTest):
         at = process.signal(signal.SIGINT)
         process.wait(5)
         self.note(f"{process.ended - at:.2f} s")
-        self.assertLess(process.ended - at, 1, process.report())
+        self.assertLess(process.ended - at, AT_ONCE, process.report())
 
 
 if __name__ == "__main__":

@@ -289,6 +289,11 @@ async fn a_bye_that_the_session_left_is_told_after_the_cut() {
     running.outgoing = None;
     running.cancel.cancel();
     running.end().await.unwrap();
+    // The one who listens has a thread of their own, and signalling waits only a moment for it.
+    let start = std::time::Instant::now();
+    while said.lock().unwrap().is_empty() && start.elapsed() < LIMIT {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(*said.lock().unwrap(), [BYE]);
 }
 

@@ -46,6 +46,7 @@ static STDIN_IN_USE: AtomicBool = AtomicBool::new(false);
 /// Copy and paste over the standard streams.
 pub struct Stdio {
     streams: Streams,
+    flush_time: Duration,
 }
 
 impl Stdio {
@@ -57,6 +58,7 @@ impl Stdio {
                 output: Stream::Stdout,
                 prompts: Stream::Stderr,
             },
+            flush_time: FLUSH_TIME,
         }
     }
 
@@ -68,6 +70,7 @@ impl Stdio {
                 output: Stream::Given(Arc::new(output)),
                 prompts: Stream::Given(Arc::new(prompts)),
             },
+            flush_time: FLUSH_TIME,
         }
     }
 }
@@ -90,7 +93,7 @@ impl Signaller for Stdio {
         let mut call = Call::new(self.streams, exchange);
         let mut result = call.carry(&mut reader).await;
         if !matches!(result, Err(SignallingError::Write { .. })) {
-            result = result.and(call.flush().await);
+            result = result.and(call.flush(self.flush_time).await);
         }
         reader.stop().await;
         result
@@ -244,8 +247,8 @@ impl Call {
     }
 
     /// What the session left in the mailbox when the call ended.
-    async fn flush(&mut self) -> Result<(), SignallingError> {
-        let deadline = Instant::now() + FLUSH_TIME;
+    async fn flush(&mut self, limit: Duration) -> Result<(), SignallingError> {
+        let deadline = Instant::now() + limit;
         self.outgoing.close();
         while let Ok(message) = self.outgoing.try_recv() {
             let write = output::write(self.streams.clone(), Some(encode(&message) + "\n"), None);
