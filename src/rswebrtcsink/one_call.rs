@@ -8,6 +8,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::gst_glue::{errors, events, report};
+use crate::peer::TransportInfo;
 use crate::session::calls::ONLY_PEER;
 use crate::session::event::Event;
 use crate::session::negotiation::AgreedStream;
@@ -57,25 +58,7 @@ impl RsWebRtcSink {
                     .collect();
                 self.agreed(call, streams, anew, teller);
             }
-            Event::Connected(info) => {
-                let in_need = self.in_need(|_, sink| sink.start_at_key_frame());
-                if call.gate.was_open() {
-                    self.begin_held_anew(call);
-                }
-                call.gate.open();
-                self.flows(call);
-                // Before anybody else is told, who may take their time.
-                ask_key_frames(call, &in_need);
-                if call.viewers.add(&ONLY_PEER.into()) {
-                    obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
-                }
-                let stats = call.calls().stats_of(ONLY_PEER);
-                let pads = self.pad_caps(call);
-                if call.calls().is_shared() {
-                    self.watch_silent_pads(call);
-                }
-                teller.connected(obj.upcast_ref(), &info, &stats, &pads);
-            }
+            Event::Connected(info) => self.connected(call, &info, teller),
             Event::KeyFrameRequest(local) => {
                 let wanted = call.track_sent_as(local);
                 for (track, sink) in self.tracks() {
@@ -107,6 +90,28 @@ impl RsWebRtcSink {
             obj.emit_by_name::<()>("peer-removed", &[&ONLY_PEER]);
         }
         true
+    }
+
+    /// A peer is there: media flows.
+    fn connected(&self, call: &Arc<SinkCall>, info: &TransportInfo, teller: &mut report::Teller) {
+        let obj = self.obj();
+        let in_need = self.in_need(|_, sink| sink.start_at_key_frame());
+        if call.gate.was_open() {
+            self.begin_held_anew(call);
+        }
+        call.gate.open();
+        self.flows(call);
+        // Before anybody else is told, who may take their time.
+        ask_key_frames(call, &in_need);
+        if call.viewers.add(&ONLY_PEER.into()) {
+            obj.emit_by_name::<()>("peer-added", &[&ONLY_PEER]);
+        }
+        let stats = call.calls().stats_of(ONLY_PEER);
+        let pads = self.pad_caps(call);
+        if call.calls().is_shared() {
+            self.watch_silent_pads(call);
+        }
+        teller.connected(obj.upcast_ref(), info, &stats, &pads);
     }
 
     /// Tracks that waited for an agreement go on, and those that the remote takes `anew`.

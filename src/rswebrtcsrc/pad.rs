@@ -9,7 +9,6 @@ use gst::glib;
 use gst::prelude::*;
 
 use crate::gst_glue::caps::{Carriage, Part, rtp_caps};
-use crate::gst_glue::errors::missing_element;
 use crate::media::codec::{Codec, MediaKind};
 use crate::media::header_extension::HeaderExtension;
 use crate::media::queue::InboundQueue;
@@ -106,11 +105,7 @@ impl Stream {
         } else {
             depayloading(&config.codec)
         };
-        let parts = elements.and_then(|e| {
-            let jitter_buffer = jitter_buffer(config.wanted.latency)
-                .map_err(|e| missing_element("rtpjitterbuffer", &e))?;
-            Ok((jitter_buffer, e))
-        });
+        let parts = elements.and_then(|e| Ok((jitter_buffer(config.wanted.latency)?, e)));
         let (jitter_buffer, depayloading) = parts.inspect_err(|_| {
             let _ = bin.remove_pad(&ghost);
         })?;
@@ -118,11 +113,12 @@ impl Stream {
         let policy = config.wanted.policy();
         let policy = if as_rtp { Policy::Count } else { policy };
         let batch = Arc::new(Batch::default());
-        let gate = (config.codec.kind == MediaKind::Video)
-            .then(|| FrameGate::new(&config.codec.name, policy, batch.clone(), key_frame.clone()));
-        if let Some(gate) = &gate {
-            begin_when_linked(&ghost, &flow, gate, &key_frame);
-        }
+        let gate = (config.codec.kind == MediaKind::Video).then(|| {
+            let name = &config.codec.name;
+            let gate = FrameGate::new(name, policy, batch.clone(), key_frame.clone());
+            begin_when_linked(&ghost, &flow, &gate, &key_frame);
+            gate
+        });
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
             caps,

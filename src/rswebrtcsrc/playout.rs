@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gst::glib;
 use gst::prelude::*;
 
+use crate::gst_glue::errors::missing_element;
 use crate::gst_glue::rtp;
 use crate::gst_glue::stats::PlayoutFigures;
 use crate::logging::SRC as CAT;
@@ -295,8 +296,8 @@ fn is_repaired(codec: &Codec) -> bool {
 ///
 /// # Errors
 ///
-/// GStreamer's word where there is none.
-pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, glib::BoolError> {
+/// Where there is none.
+pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, gst::ErrorMessage> {
     /// So many packets in a row, and the stream starts without waiting for it to fill.
     const FAST_START_PACKETS: u32 = 1;
     let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
@@ -308,6 +309,7 @@ pub fn jitter_buffer(latency: Duration) -> Result<gst::Element, glib::BoolError>
         // Lip-sync moves streams in small steps (see `lip_sync`).
         .property("max-ts-offset-adjustment", super::lip_sync::STEP)
         .build()
+        .map_err(|error| missing_element("rtpjitterbuffer", &error))
 }
 
 /// Measures a stream that has no gate to do it.

@@ -137,26 +137,11 @@ impl MediaPath {
             _ => {}
         }
         let new = !matches!(arrival, Arrival::Again(_));
-        if let Some(key_frames) = &mut source.key_frames {
-            let timestamp = packet.header.timestamp;
-            match arrival {
-                Arrival::Next { number, .. } | Arrival::Late(number) => {
-                    key_frames.came(number, timestamp, &packet.payload, now);
-                }
-                Arrival::Restart(_) => key_frames.restart(timestamp),
-                Arrival::Again(_) => {}
-            }
-        }
+        source.look_for_key_frame(arrival, packet, now);
         // Reports are about the path: what had to be repaired was lost on it.
         if !repaired {
             self.receiver_reports.came(now);
-            match arrival {
-                Arrival::Next { number, .. } | Arrival::Late(number) => {
-                    source.reception.came(number);
-                }
-                Arrival::Restart(number) => source.reception.restart(number),
-                Arrival::Again(number) => source.reception.again(number),
-            }
+            source.report(arrival);
         }
         self.answers.hint = self.shared.path_round_trip();
         // Of several layers those of the one that goes on.

@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use rtc::rtp;
+
 use super::key_frames::KeyFrames;
 use super::nack::Requests;
 use super::receiver_reports::Reception;
@@ -118,6 +120,35 @@ impl Source {
             Arrival::Next { number, skipped: 0 }
         } else {
             Arrival::Late(number)
+        }
+    }
+
+    /// Notes whether a key frame is needed after `packet`, as which [`Self::accept`] took it.
+    pub(super) fn look_for_key_frame(
+        &mut self,
+        arrival: Arrival,
+        packet: &rtp::Packet,
+        now: Instant,
+    ) {
+        let Some(key_frames) = &mut self.key_frames else {
+            return;
+        };
+        let timestamp = packet.header.timestamp;
+        match arrival {
+            Arrival::Next { number, .. } | Arrival::Late(number) => {
+                key_frames.came(number, timestamp, &packet.payload, now);
+            }
+            Arrival::Restart(_) => key_frames.restart(timestamp),
+            Arrival::Again(_) => {}
+        }
+    }
+
+    /// Notes for receiver reports what [`Self::accept`] said of a packet.
+    pub(super) fn report(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Next { number, .. } | Arrival::Late(number) => self.reception.came(number),
+            Arrival::Restart(number) => self.reception.restart(number),
+            Arrival::Again(number) => self.reception.again(number),
         }
     }
 
