@@ -330,8 +330,9 @@ impl SinkCall {
             let mut tracks = self.lock();
             if let Some(track) = tracks.all.get_mut(track) {
                 track.bytes = track.bytes.wrapping_add(frame.len() as u64);
-                pushed.key_frame_due = track.key_frames.frame(frame.key, Instant::now);
+                let due = track.key_frames.frame(frame.key, Instant::now);
                 track.resuming &= !frame.key;
+                pushed.key_frame_due = due && !track.stopped;
                 if track.stopped || track.resuming {
                     return pushed;
                 }

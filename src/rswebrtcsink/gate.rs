@@ -44,11 +44,14 @@ struct State {
     was_open: bool,
     /// The pipeline runs.
     playing: bool,
-    /// Running times of the call count from this time of the clock: the base time that the pipeline
-    /// began with, later by the time it paused. Its own base time changes with flushes, too.
-    origin: ClockTime,
-    /// Base time and running time of when it was paused.
-    paused: Option<(ClockTime, ClockTime)>,
+    /// Running times of the call count from this time of the clock, ns: the base time that the
+    /// pipeline began with, later by the time it paused.
+    origin: i64,
+    /// The pipeline's base time now, ns, which changes with flushes, too. Below 0 where the clock is
+    /// younger than what was played.
+    base: i64,
+    /// Running time of the call when it was paused, ns.
+    paused: Option<i64>,
     shut_down: bool,
     closed: Option<Closed>,
     /// Tracks that are being flushed.
@@ -69,8 +72,8 @@ struct State {
 
 impl Gate {
     /// Waits until the buffer of `track` may pass, and gives the offset that makes the earliest
-    /// waiting one due now, for running times that count from [`Self::origin`]. `now` gives the time
-    /// of the pipeline's clock.
+    /// waiting one due now, for running times of the call ([`Self::in_pipeline`]). `now` gives the
+    /// time of the pipeline's clock.
     pub fn wait(
         &self,
         track: usize,
@@ -97,7 +100,7 @@ impl Gate {
                 if let Some((_, offset)) = state.own_offsets.iter().find(|(t, _)| *t == track) {
                     return Passage::Pass(*offset);
                 }
-                let now = now().map(|now| now.saturating_sub(state.origin));
+                let now = now().map(|now| state.since_origin(now));
                 if let Some(offset) = state.offset {
                     return Passage::Pass(state.offset_of(track, offset, running_time, now));
                 }
@@ -180,27 +183,35 @@ impl Gate {
     /// The pipeline runs, with this base time, at this time of its clock.
     pub fn play(&self, base: ClockTime, now: ClockTime) {
         self.change(|state| {
+            let base = signed(base);
             state.playing = true;
             state.origin = match state.paused.take() {
                 // A flush reset the pipeline's time: that of the call goes on from where it was.
-                Some((_, elapsed)) if state.offset.is_none() => now.saturating_sub(elapsed),
-                Some((before, _)) => (state.origin + base).saturating_sub(before),
+                Some(elapsed) if state.offset.is_none() => signed(now).wrapping_sub(elapsed),
+                Some(_) => state.origin.wrapping_add(base).wrapping_sub(state.base),
                 None => base,
             };
+            state.base = base;
         });
     }
 
-    /// The pipeline does not run any more, at this time of its clock; it had this base time.
-    pub fn pause(&self, base: ClockTime, now: ClockTime) {
+    /// The pipeline does not run any more, at this time of its clock.
+    pub fn pause(&self, now: ClockTime) {
         self.change(|state| {
             state.playing = false;
-            state.paused = Some((base, now.saturating_sub(state.origin)));
+            state.paused = Some(signed(now).wrapping_sub(state.origin));
         });
     }
 
-    /// The time of the clock that running times of the call count from.
-    pub fn origin(&self) -> ClockTime {
-        self.lock().origin
+    /// The pipeline runs on, with this base time.
+    pub fn count_from(&self, base: ClockTime) {
+        self.change(|state| state.base = signed(base));
+    }
+
+    /// What `offset`, which [`Self::wait`] gave, is to running times of the pipeline.
+    pub fn in_pipeline(&self, offset: ClockTimeDiff) -> ClockTimeDiff {
+        let state = self.lock();
+        offset.wrapping_add(state.origin).wrapping_sub(state.base)
     }
 
     /// The call is over; the first reason stays.
@@ -244,6 +255,12 @@ impl Gate {
 }
 
 impl State {
+    /// Running time of the call.
+    fn since_origin(&self, now: ClockTime) -> ClockTime {
+        let passed = signed(now).wrapping_sub(self.origin);
+        ClockTime::from_nseconds(u64::try_from(passed).unwrap_or_default())
+    }
+
     /// The offset of a track whose first buffer passes now: that of all, unless it would be late.
     fn offset_of(
         &mut self,
@@ -267,10 +284,13 @@ impl State {
     }
 }
 
-/// From `then` to `now`.
-pub(super) fn difference(now: ClockTime, then: ClockTime) -> ClockTimeDiff {
-    let signed = |t: ClockTime| i64::try_from(t.nseconds()).unwrap_or(i64::MAX);
-    signed(now).saturating_sub(signed(then))
+/// GStreamer's base time may be one below 0, wrapped.
+fn signed(time: ClockTime) -> i64 {
+    time.nseconds() as i64
+}
+
+fn difference(now: ClockTime, then: ClockTime) -> ClockTimeDiff {
+    signed(now).wrapping_sub(signed(then))
 }
 
 #[cfg(test)]
@@ -337,16 +357,34 @@ mod tests {
         let pass = |first: u64, now: u64| gate.wait(0, SECOND * first, || Some(SECOND * now));
         assert_eq!(pass(0, 3), Passage::Pass(2_000_000_000));
         // 10 s of the call.
-        gate.pause(SECOND, SECOND * 11);
+        gate.pause(SECOND * 11);
         gate.play(SECOND * 91, SECOND * 101);
-        assert_eq!(gate.origin(), SECOND * 91);
+        assert_eq!(gate.in_pipeline(0), 0);
         assert_eq!(pass(8, 101), Passage::Pass(2_000_000_000));
-        gate.pause(SECOND * 91, SECOND * 101);
+        gate.pause(SECOND * 101);
         gate.set_flushing(0, true);
         gate.set_flushing(0, false);
         gate.play(SECOND * 200, SECOND * 200);
-        assert_eq!(gate.origin(), SECOND * 190);
         assert_eq!(pass(0, 200), Passage::Pass(10_000_000_000));
+        assert_eq!(gate.in_pipeline(10_000_000_000), 0);
+    }
+
+    #[test]
+    fn a_base_time_that_changes_moves_nothing_and_may_lie_before_the_clock_began() {
+        let gate = Gate::default();
+        gate.play(SECOND, SECOND);
+        gate.open();
+        let pass = |first: u64, now: u64| gate.wait(0, SECOND * first, || Some(SECOND * now));
+        assert_eq!(pass(0, 61), Passage::Pass(60_000_000_000));
+        // What is due at 61 s of the clock is still.
+        gate.count_from(SECOND * 41);
+        assert_eq!(gate.in_pipeline(60_000_000_000), 20_000_000_000);
+        // Another clock, which shows less than the 80 s that have passed.
+        gate.pause(SECOND * 81);
+        let base = ClockTime::from_nseconds(5_000_000_000u64.wrapping_sub(40_000_000_000));
+        gate.play(base, SECOND * 5);
+        assert_eq!(gate.in_pipeline(60_000_000_000), 20_000_000_000);
+        assert_eq!(pass(0, 5), Passage::Pass(60_000_000_000));
     }
 
     #[test]

@@ -238,10 +238,11 @@ impl ElementImpl for RsWebRtcSink {
             }
             PlayingToPaused => self.with_call(|call| {
                 call.calls().pause();
-                let (base, now) = self.times();
-                call.gate.pause(base, now);
+                let (_, now) = self.times();
+                call.gate.pause(now);
             }),
-            PlayingToPlaying => self.count_anew(),
+            // Before the sinks have it, who would hold data back by what is to be added no more.
+            PlayingToPlaying => self.base_changed(),
             _ => {}
         }
         let result = self.parent_change_state(transition);
@@ -252,8 +253,6 @@ impl ElementImpl for RsWebRtcSink {
                 let (base, now) = self.times();
                 call.gate.play(base, now);
             }),
-            // What came in between counted from the old one.
-            PlayingToPlaying => self.count_anew(),
             PausedToReady => self.stop_call(),
             ReadyToPaused if result.is_err() => {
                 self.with_call(|call| call.gate.shut_down());
@@ -275,10 +274,11 @@ impl RsWebRtcSink {
 
     /// The base time changed while we play, as it does when a flush has taken the state of another
     /// sink of the pipeline.
-    fn count_anew(&self) {
+    fn base_changed(&self) {
         let (base, _) = self.times();
+        self.with_call(|call| call.gate.count_from(base));
         for (_, sink) in self.tracks() {
-            sink.count_from(base);
+            sink.base_changed();
         }
     }
 

@@ -29,7 +29,7 @@ use crate::media::orientation::Orientation;
 use crate::media::rtp_packet::OutboundFrame;
 
 use super::call::SinkCall;
-use super::gate::{Closed, Passage, difference};
+use super::gate::{Closed, Passage};
 
 use self::timestamps::Timestamps;
 use self::track::Track;
@@ -95,9 +95,9 @@ impl TrackSink {
         self.imp().agreed(anew)
     }
 
-    /// The pipeline has another base time.
-    pub fn count_from(&self, base: gst::ClockTime) {
-        self.imp().count_from(base);
+    /// The pipeline has another base time, which the gate knows.
+    pub fn base_changed(&self) {
+        self.imp().base_changed();
     }
 
     /// Asks upstream for a key frame.

@@ -38,28 +38,22 @@ glib::wrapper! {
 }
 
 impl FrameGate {
-    /// For a stream of this encoding, of which `batch` says when there is more to come; `ask` sends
-    /// a PLI.
+    /// For a stream of this encoding, of which the batch says when there is more to come, and the
+    /// flow when it has to begin anew; `ask` sends a PLI.
     pub fn new(
         encoding_name: &str,
         policy: Policy,
-        batch: Arc<Batch>,
+        around: (Arc<Batch>, Arc<Flow>),
         ask: Arc<KeyFrameRequest>,
     ) -> Self {
         let gate: Self = glib::Object::new();
-        gate.imp().attach(encoding_name, policy, batch, ask);
+        gate.imp().attach(encoding_name, policy, around, ask);
         gate
     }
 
     /// What happens with broken frames from now on.
     pub fn set_policy(&self, policy: Policy) {
         self.imp().set_policy(policy);
-    }
-
-    /// What came before was thrown away behind it: the next packet begins the stream anew, and
-    /// `flow` is told. The key frame that it needs was asked for.
-    pub fn begin_anew(&self, flow: Arc<Flow>) {
-        self.imp().lock().anew = Some(flow);
     }
 
     /// Frames are shown so long after their time. The jitter buffer before it is larger by
@@ -97,6 +91,7 @@ mod imp {
         sink: gst::Pad,
         src: gst::Pad,
         batch: OnceLock<Arc<Batch>>,
+        flow: OnceLock<Arc<Flow>>,
         pub(super) state: Mutex<State>,
     }
 
@@ -111,7 +106,6 @@ mod imp {
         pub(super) delay: BufferDelay,
         spacing: Spacing,
         ask: Option<Arc<KeyFrameRequest>>,
-        pub(super) anew: Option<Arc<Flow>>,
         /// Packets without media that stayed inside: what follows is renumbered.
         removed: u16,
         /// What goes out next; kept for its room.
@@ -150,6 +144,7 @@ mod imp {
                 sink,
                 src,
                 batch: OnceLock::new(),
+                flow: OnceLock::new(),
                 state: Mutex::new(State {
                     encoding_name: String::new(),
                     frames: Frames::new(Policy::Count),
@@ -161,7 +156,6 @@ mod imp {
                     delay: BufferDelay::default(),
                     spacing: Spacing::default(),
                     ask: None,
-                    anew: None,
                     removed: 0,
                     out: Vec::new(),
                 }),
@@ -204,10 +198,11 @@ mod imp {
             &self,
             encoding_name: &str,
             policy: Policy,
-            batch: Arc<Batch>,
+            (batch, flow): (Arc<Batch>, Arc<Flow>),
             ask: Arc<KeyFrameRequest>,
         ) {
             let _ = self.batch.set(batch);
+            let _ = self.flow.set(flow);
             let mut state = self.lock();
             state.encoding_name = encoding_name.to_owned();
             state.frames = Frames::new(policy);
@@ -229,13 +224,13 @@ mod imp {
             if let Some(policy) = state.policy.take() {
                 state.frames.set_policy(policy, &mut out);
             }
-            if let Some(flow) = state.anew.take() {
-                flow.begin_anew();
+            let anew = self.flow.get().is_some_and(|flow| flow.begins_anew());
+            if anew {
                 state.frames.wait_for_key_frame(now);
             }
             let mut pts = buffer.pts();
             let mut sequence = None;
-            let done = match place(&state.encoding_name, &buffer) {
+            let mut done = match place(&state.encoding_name, &buffer) {
                 Some(place) => {
                     sequence = Some(place.sequence);
                     let own = pts;
@@ -250,6 +245,7 @@ mod imp {
                 // The jitter buffer lets nothing through that is no RTP.
                 None => Done::default(),
             };
+            done.ask |= anew;
             let ask = state.count(done, pts, || self.obj().current_running_time());
             let out = match out.is_empty() {
                 true => {

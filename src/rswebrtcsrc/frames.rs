@@ -280,7 +280,7 @@ impl<T> Frames<T> {
         Done { ask: false, ..done }
     }
 
-    /// With [`Policy::Drop`] the next key frame has to be the first, which was asked for just now.
+    /// With [`Policy::Drop`] the next key frame has to be the first, which is asked for now.
     pub fn wait_for_key_frame(&mut self, now: Instant) {
         self.waiting = true;
         self.asked = Some(now);

@@ -39,9 +39,12 @@ pub fn ghost_pad(
 }
 
 /// What became of the data of one pad.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Flow {
+    pad: glib::WeakRef<gst::GhostPad>,
     flows: AtomicBool,
+    /// Data was thrown away, as nothing was linked, on which what follows depends. The streaming
+    /// thread's alone.
     cut: AtomicBool,
 }
 
@@ -51,15 +54,16 @@ impl Flow {
         self.flows.load(Ordering::Relaxed)
     }
 
-    /// Whether data was thrown away, as nothing was linked, on which what follows depends. Nothing
-    /// comes out until it has begun anew.
-    pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
-    }
-
-    /// What comes from now on depends on nothing that was thrown away. On the streaming thread.
-    pub fn begin_anew(&self) {
-        self.cut.store(false, Ordering::Relaxed);
+    /// Whether what comes next has to depend on nothing that came before: the pad was linked after
+    /// data had been thrown away, and nothing comes out until this was asked. On the streaming
+    /// thread.
+    pub fn begins_anew(&self) -> bool {
+        let linked = || self.pad.upgrade().is_some_and(|pad| pad.is_linked());
+        let anew = self.cut.load(Ordering::Relaxed) && linked();
+        if anew {
+            self.cut.store(false, Ordering::Relaxed);
+        }
+        anew
     }
 }
 
@@ -67,7 +71,11 @@ impl Flow {
 pub fn watch(ghost: &gst::GhostPad, codec: &Codec, tells: bool) -> Arc<Flow> {
     let reorders = ["H264", "H265"].contains(&codec.name.as_str());
     let depends = codec.kind == MediaKind::Video;
-    let flow = Arc::new(Flow::default());
+    let flow = Arc::new(Flow {
+        pad: ghost.downgrade(),
+        flows: AtomicBool::new(false),
+        cut: AtomicBool::new(false),
+    });
     let seen = flow.clone();
     let times = Mutex::new(FrameTimes::default());
     ghost.add_probe(
@@ -75,7 +83,7 @@ pub fn watch(ghost: &gst::GhostPad, codec: &Codec, tells: bool) -> Arc<Flow> {
         move |pad, info| {
             if !pad.is_linked() {
                 seen.cut.store(depends, Ordering::Relaxed);
-            } else if !seen.is_cut() {
+            } else if !seen.cut.load(Ordering::Relaxed) {
                 seen.flows.store(true, Ordering::Relaxed);
                 let reordered = info.buffer_mut().is_some_and(|buffer| {
                     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);

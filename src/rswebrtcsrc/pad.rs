@@ -16,7 +16,6 @@ use crate::session::negotiation::AgreedStream;
 
 use super::batch::Batch;
 use super::frame_gate::FrameGate;
-use super::frames::Policy;
 use super::lip_sync::LipSync;
 use super::output::{Flow, ghost_pad, watch};
 use super::playout::{Playout, Wanted, jitter_buffer};
@@ -110,14 +109,11 @@ impl Stream {
             let _ = bin.remove_pad(&ghost);
         })?;
         let key_frame = Arc::new(config.key_frame);
-        let policy = config.wanted.policy();
-        let policy = if as_rtp { Policy::Count } else { policy };
         let batch = Arc::new(Batch::default());
         let gate = (config.codec.kind == MediaKind::Video).then(|| {
-            let name = &config.codec.name;
-            let gate = FrameGate::new(name, policy, batch.clone(), key_frame.clone());
-            begin_when_linked(&ghost, &flow, &gate, &key_frame);
-            gate
+            let policy = config.wanted.policy_of(as_rtp);
+            let around = (batch.clone(), flow.clone());
+            FrameGate::new(&config.codec.name, policy, around, key_frame.clone())
         });
         let track = TrackSrc::new(Feed {
             queue: config.queue.clone(),
@@ -227,22 +223,6 @@ impl Stream {
         }
         Ok(())
     }
-}
-
-/// Whoever links the pad of a video while it flows gets it from a key frame on, which is asked for.
-fn begin_when_linked(
-    ghost: &gst::GhostPad,
-    flow: &Arc<Flow>,
-    gate: &FrameGate,
-    key_frame: &Arc<KeyFrameRequest>,
-) {
-    let (flow, gate, key_frame) = (flow.clone(), gate.clone(), key_frame.clone());
-    ghost.connect_linked(move |_, _| {
-        if flow.is_cut() {
-            gate.begin_anew(flow.clone());
-            key_frame();
-        }
-    });
 }
 
 fn orientation_id(extensions: &[(u8, HeaderExtension)]) -> Option<u8> {

@@ -73,8 +73,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// What frames go through: of RTP that goes out as such, the holes are whoever takes it's.
+    pub fn policy_of(&self, as_rtp: bool) -> Policy {
+        if as_rtp { Policy::Count } else { self.policy() }
+    }
+
     /// What frames that a depayloader takes go through.
-    pub fn policy(&self) -> Policy {
+    fn policy(&self) -> Policy {
         match self.broken_frames {
             BrokenFrames::Drop => Policy::Drop,
             BrokenFrames::Pass => Policy::Pass,

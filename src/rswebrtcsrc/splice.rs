@@ -4,7 +4,7 @@
 //! changes between sources during a call, and goes back to the first. What is downstream sees the
 //! first of them go on, with a gap as long as the interruption.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -27,6 +27,21 @@ struct Former {
     ssrc: u32,
     /// Highest that came.
     sequence: u16,
+}
+
+impl Former {
+    /// Whether the remote has gone back to it, rather than that this packet is late, when the
+    /// current source was silent for so long.
+    fn comes_back(&mut self, sequence: u16, silence: Duration) -> bool {
+        /// Whatever its number, a packet is not as late as that.
+        const LATEST: Duration = Duration::from_secs(1);
+        let step = sequence.wrapping_sub(self.sequence);
+        let ahead = (1..0x8000).contains(&step);
+        if ahead {
+            self.sequence = sequence;
+        }
+        silence >= LATEST || (ahead && silence >= SOURCE_IS_SILENT)
+    }
 }
 
 #[derive(Debug)]
@@ -62,7 +77,9 @@ impl Splice {
     ) -> Option<InboundPacket> {
         let header = Header::read(&packet.header)?;
         if let Some(at) = self.former.iter().position(|f| f.ssrc == header.ssrc) {
-            if !self.comes_back(self.former.get(at)?, &header, packet.arrival) {
+            let silence = self.silence(packet.arrival);
+            let former = self.former.get_mut(at)?;
+            if packet.payload.is_empty() || !former.comes_back(header.sequence, silence) {
                 return None;
             }
             self.former.remove(at);
@@ -106,13 +123,12 @@ impl Splice {
         })
     }
 
-    /// Whether the remote has gone back to `former`, rather than that one of its packets is late.
-    fn comes_back(&self, former: &Former, header: &Header, arrival: Instant) -> bool {
-        let is_silent = self.current.as_ref().is_none_or(|current| {
-            arrival.saturating_duration_since(current.arrival) >= SOURCE_IS_SILENT
-        });
-        let step = header.sequence.wrapping_sub(former.sequence);
-        is_silent && (1..0x8000).contains(&step)
+    /// How long before `arrival` the last packet of the current source came.
+    fn silence(&self, arrival: Instant) -> Duration {
+        let current = self.current.as_ref();
+        current.map_or(Duration::MAX, |current| {
+            arrival.saturating_duration_since(current.arrival)
+        })
     }
 
     /// A sender report of the current source as it is seen downstream; `None` for any other.
@@ -198,8 +214,6 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn packet(ssrc: u32, sequence: u16, timestamp: u32, arrival: Instant) -> InboundPacket {
@@ -210,7 +224,7 @@ mod tests {
         InboundPacket {
             arrival,
             header: header.into(),
-            payload: Bytes::new(),
+            payload: Bytes::from_static(&[1]),
             whole: None,
         }
     }
@@ -260,11 +274,13 @@ mod tests {
             assert_eq!(at(7, 102 + (ms / 20) as u16, ms), None);
         }
         let last = at(9, 60_400, 4000).unwrap();
-        assert_eq!(at(7, 99, 5000), None, "older than what came");
-        assert_eq!(at(7, 400, 5000), Some(last + 2));
-        assert_eq!(at(7, 401, 5020), Some(last + 3));
-        assert_eq!(at(9, 60_401, 5030), None, "late now itself");
-        assert_eq!(at(9, 60_402, 6000), Some(last + 5));
+        assert_eq!(at(7, 99, 4900), None, "older than what came");
+        assert_eq!(at(7, 400, 4900), Some(last + 2));
+        assert_eq!(at(7, 401, 4920), Some(last + 3));
+        assert_eq!(at(9, 60_401, 4930), None, "late now itself");
+        assert_eq!(at(9, 60_402, 5900), Some(last + 5));
+        // Its numbers begin anew.
+        assert_eq!(at(7, 30, 6900), Some(last + 7));
     }
 
     #[test]

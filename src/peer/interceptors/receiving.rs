@@ -109,19 +109,21 @@ impl MediaPath {
         let incoming = incoming.into();
         let packet = &incoming.packet;
         self.bind(stream, &packet.header, now);
-        if how == How::Sent {
+        if how == How::Sent && !packet.payload.is_empty() {
             self.may_come_back(stream, packet.header.ssrc, now);
         }
         let Some(source) = self.sources.get_mut(&packet.header.ssrc) else {
             return Ok(());
         };
-        source.came = now;
         let sequence = packet.header.sequence_number;
         if how != How::Sent && source.is_restart(sequence) {
             return Ok(());
         }
         let arrival = source.accept(sequence);
         let mut repaired = how != How::Sent;
+        if !repaired && !matches!(arrival, Arrival::Again(_)) {
+            source.came = now;
+        }
         match (arrival, &mut source.requests) {
             (Arrival::Next { number, skipped }, Some(requests)) => {
                 let marker = packet.header.marker;

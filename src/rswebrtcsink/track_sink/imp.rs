@@ -293,7 +293,7 @@ impl TrackSink {
         hold
     }
 
-    /// `offset` is for running times that count from the gate's origin.
+    /// `offset` is for running times of the call.
     fn set_offset(&self, offset: gst::ClockTimeDiff) {
         if let Some(track) = self.lock().as_mut() {
             if track.offset.replace(offset) == Some(offset) {
@@ -303,20 +303,22 @@ impl TrackSink {
             // RTP timestamps wrap: the low 32 bits are all there is.
             track.shift = ticks.rem_euclid(1 << 32) as u32;
             track.timestamps.forget();
-        }
-        if let Some(base) = self.obj().base_time() {
-            self.count_from(base);
+            self.place(track);
         }
     }
 
-    /// What is held back in time is due when it was before, though running times count from
-    /// another base time now.
-    pub fn count_from(&self, base: gst::ClockTime) {
-        let held = self.lock().as_ref().and_then(|track| {
-            let origin = track.call.gate.origin();
-            track.offset.map(|offset| offset + difference(origin, base))
-        });
-        if let Some(offset) = held {
+    /// What is held back in time is due when it was before, though running times of the pipeline
+    /// count from another base time now.
+    pub fn base_changed(&self) {
+        if let Some(track) = self.lock().as_ref() {
+            self.place(track);
+        }
+    }
+
+    /// Under the track's lock, so that whoever comes last sets what holds then.
+    fn place(&self, track: &Track) {
+        if let Some(offset) = track.offset {
+            let offset = track.call.gate.in_pipeline(offset);
             self.obj().set_ts_offset(offset);
         }
     }

@@ -442,8 +442,13 @@ fn who_links_the_pad_late_gets_the_video_from_a_key_frame_on_that_is_asked_for()
                 chain.settle();
                 let before = chain.asked.load(Ordering::Relaxed);
                 chain.stream.ghost.link(&sink).unwrap();
-                let asked = chain.asked.load(Ordering::Relaxed) - before;
-                assert_eq!(asked, 1, "{what}");
+                frame.iter().for_each(|packet| chain.give(packet));
+                chain.pass(STEP);
+                limited("a key frame is asked for", || {
+                    chain.wake();
+                    chain.asked.load(Ordering::Relaxed) > before
+                });
+                continue;
             }
             frame.iter().for_each(|packet| chain.give(packet));
             chain.pass(STEP);
