@@ -4,7 +4,8 @@
  *
  * Receives encoded streams from a WebRTC peer. Pads appear in the order of the m-lines, one a
  * stream, then no-more-pads. They give encoded streams, or RTP where what is linked takes only
- * `application/x-rtp`.
+ * `application/x-rtp`. A pad may be linked at any time, as for a recording that begins during the
+ * call: video comes from a key frame on, which is asked for.
  *
  * When the call ends, for whatever reason, what was received is drained and every pad gets EOS:
  * a recording is always finished. `gst-launch-1.0 -e` does the same on Ctrl-C.
