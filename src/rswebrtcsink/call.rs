@@ -417,7 +417,7 @@ impl SinkCall {
     /// The time of [`KeyFrame::After`] is over.
     pub fn key_frame_is_due(&self, track: usize) {
         if let Some(track) = self.lock().all.get_mut(track) {
-            track.key_frames.is_due();
+            track.key_frames.reminded();
         }
     }
 

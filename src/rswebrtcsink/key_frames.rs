@@ -59,7 +59,7 @@ impl KeyFrameRequests {
     }
 
     /// Somebody wants a key frame. If that is too soon, [`Self::frame`] tells when it is not any
-    /// more (`by_frames`), or [`Self::is_due`] has to be called then.
+    /// more (`by_frames`), or [`Self::reminded`] has to be called then.
     pub fn want(&mut self, by_frames: bool, now: Instant) -> KeyFrame {
         let made = !self.unmade;
         if self.pending {
@@ -86,7 +86,7 @@ impl KeyFrameRequests {
     }
 
     /// The time of [`KeyFrame::After`] is over.
-    pub fn is_due(&mut self) {
+    pub fn reminded(&mut self) {
         self.pending = false;
         self.asked = None;
     }
